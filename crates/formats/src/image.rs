@@ -1,0 +1,240 @@
+//! [`ImageId`], and [`ImageQuery`]: what a person types for one.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::arch::{Arch, ParseArchError};
+use crate::name::{Name, ParseNameError};
+use crate::serial::{ParseSerialError, Serial};
+
+/// An image: `debian/trixie/amd64/default`. Each part is a [`Name`] or an [`Arch`], so an id is always a safe
+/// relative path.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ImageId {
+    /// `debian`.
+    pub distribution: Name,
+    /// `trixie`, `24.04`.
+    pub release: Name,
+    /// The architecture.
+    pub arch: Arch,
+    /// `default`, `cloud`.
+    pub variant: Name,
+}
+
+impl ImageId {
+    /// The variant of an id that names none.
+    pub const DEFAULT_VARIANT: &'static str = "default";
+
+    /// The simplestreams product name, `debian:trixie:amd64:default`.
+    pub fn product_name(&self) -> String {
+        format!("{}:{}:{}:{}", self.distribution, self.release, self.arch, self.variant)
+    }
+
+    /// The id of a simplestreams product name.
+    pub fn from_product_name(text: &str) -> Result<Self, ParseImageIdError> {
+        Self::from_parts(text, ':')
+    }
+
+    fn from_parts(text: &str, separator: char) -> Result<Self, ParseImageIdError> {
+        let parts: Vec<&str> = text.split(separator).collect();
+        let [distribution, release, arch, variant] = parts[..] else {
+            return Err(ParseImageIdError::Shape {
+                found: text.chars().take(120).flat_map(char::escape_debug).collect(),
+            });
+        };
+        Ok(Self {
+            distribution: distribution.parse()?,
+            release: release.parse()?,
+            arch: arch.parse()?,
+            variant: variant.parse()?,
+        })
+    }
+}
+
+impl FromStr for ImageId {
+    type Err = ParseImageIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseImageIdError> {
+        Self::from_parts(text, '/')
+    }
+}
+
+impl TryFrom<String> for ImageId {
+    type Error = ParseImageIdError;
+
+    fn try_from(text: String) -> Result<Self, ParseImageIdError> {
+        text.parse()
+    }
+}
+
+impl From<ImageId> for String {
+    fn from(id: ImageId) -> Self {
+        id.to_string()
+    }
+}
+
+impl fmt::Display for ImageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}/{}", self.distribution, self.release, self.arch, self.variant)
+    }
+}
+
+/// What a person types for an image: an alias or part of an id, with an optional build.
+///
+/// `debian`, `debian/12`, `debian/bookworm/arm64`, `debian/bookworm/cloud`, `debian/bookworm/amd64/cloud`, each
+/// optionally followed by `@20261123_0522`. It is resolved against the products a server signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageQuery {
+    /// The parts between slashes, at least one, at most four.
+    parts: Vec<Name>,
+    /// The build asked for; the newest when absent.
+    pub serial: Option<Serial>,
+}
+
+impl ImageQuery {
+    /// Whether `id`, known by `aliases` (such as `debian/12` or `debian`), is an image this query asks for.
+    ///
+    /// What follows the alias or the distribution and release may be an architecture and a variant, in this order;
+    /// they are `host` and `default` when absent.
+    pub fn matches<'a>(&self, id: &ImageId, aliases: impl IntoIterator<Item = &'a str>, host: Option<Arch>) -> bool {
+        let name = format!("{}/{}", id.distribution, id.release);
+        self.starts_with(&name, id, host) || aliases.into_iter().any(|alias| self.starts_with(alias, id, host))
+    }
+
+    fn starts_with(&self, alias: &str, id: &ImageId, host: Option<Arch>) -> bool {
+        let alias: Vec<&str> = alias.split('/').collect();
+        let (start, rest) = self.parts.split_at(alias.len().min(self.parts.len()));
+        start.iter().map(Name::as_str).eq(alias) && matches_rest(rest, id, host)
+    }
+
+    /// The text without the build.
+    pub fn name(&self) -> String {
+        self.parts.iter().map(Name::as_str).collect::<Vec<_>>().join("/")
+    }
+}
+
+impl FromStr for ImageQuery {
+    type Err = ParseImageIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseImageIdError> {
+        let (name, serial) = match text.split_once('@') {
+            Some((name, serial)) => (name, Some(serial.parse()?)),
+            None => (text, None),
+        };
+        let parts = name.split('/').map(str::parse).collect::<Result<Vec<Name>, _>>()?;
+        if parts.len() > 4 {
+            return Err(ParseImageIdError::Shape {
+                found: text.chars().take(120).flat_map(char::escape_debug).collect(),
+            });
+        }
+        Ok(Self { parts, serial })
+    }
+}
+
+impl From<&ImageId> for ImageQuery {
+    fn from(id: &ImageId) -> Self {
+        let arch = id.arch.as_str().parse().ok();
+        let parts =
+            [Some(id.distribution.clone()), Some(id.release.clone()), arch, Some(id.variant.clone())].into_iter();
+        Self { parts: parts.flatten().collect(), serial: None }
+    }
+}
+
+impl fmt::Display for ImageQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name())?;
+        self.serial.iter().try_for_each(|serial| write!(f, "@{serial}"))
+    }
+}
+
+/// Text that is neither an image id nor part of one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseImageIdError {
+    /// The wrong number of parts.
+    #[error("expected an image such as `debian/trixie/amd64/default`, found `{found}`")]
+    Shape {
+        /// What was there instead.
+        found: String,
+    },
+    /// A part that is no name.
+    #[error(transparent)]
+    Name(#[from] ParseNameError),
+    /// An architecture nobody knows.
+    #[error(transparent)]
+    Arch(#[from] ParseArchError),
+    /// What follows `@` is not a serial.
+    #[error(transparent)]
+    Serial(#[from] ParseSerialError),
+}
+
+/// Matches `[ARCH][/VARIANT]` against an id.
+fn matches_rest(rest: &[Name], id: &ImageId, host: Option<Arch>) -> bool {
+    let (arch, rest) = match rest.first().map(|first| first.as_str().parse::<Arch>()) {
+        Some(Ok(arch)) => (Some(arch), &rest[1..]),
+        _ => (host, rest),
+    };
+    let variant = match rest {
+        [] => ImageId::DEFAULT_VARIANT,
+        [variant] => variant.as_str(),
+        _ => return false,
+    };
+    arch == Some(id.arch) && id.variant.as_str() == variant
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALIASES: [&str; 2] = ["debian/12", "debian"];
+
+    fn bookworm(arch: &str, variant: &str) -> ImageId {
+        format!("debian/bookworm/{arch}/{variant}").parse().unwrap()
+    }
+
+    fn asks(query: &str, id: &ImageId) -> bool {
+        query.parse::<ImageQuery>().unwrap().matches(id, ALIASES, Some(Arch::Amd64))
+    }
+
+    #[test]
+    fn an_id_has_four_safe_parts() {
+        assert_eq!(bookworm("amd64", "cloud").to_string(), "debian/bookworm/amd64/cloud");
+        assert_eq!(bookworm("amd64", "cloud").product_name(), "debian:bookworm:amd64:cloud");
+        for text in ["debian/bookworm", "debian/../amd64/x", "a/b/vax/c", "debian/bookworm/amd64/default/x"] {
+            assert!(text.parse::<ImageId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_architecture_alias_is_stored_under_debians_name() {
+        assert_eq!(bookworm("x86_64", "default"), bookworm("amd64", "default"));
+    }
+
+    #[test]
+    fn a_query_means_the_host_architecture_and_the_default_variant() {
+        for query in ["debian", "debian/12", "debian/bookworm", "debian/bookworm/amd64/default", "debian/12/default"] {
+            assert!(asks(query, &bookworm("amd64", "default")), "{query}");
+            assert!(!asks(query, &bookworm("arm64", "default")), "{query}");
+            assert!(!asks(query, &bookworm("amd64", "cloud")), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_query_can_ask_for_another_architecture_and_variant() {
+        assert!(asks("debian/12/arm64", &bookworm("arm64", "default")));
+        assert!(asks("debian/bookworm/cloud", &bookworm("amd64", "cloud")));
+        assert!(asks("debian/arm64/cloud", &bookworm("arm64", "cloud")));
+        assert!(!asks("debian/bookwor", &bookworm("amd64", "default")));
+        assert!(!asks("debian/bookworm/amd64/cloud", &bookworm("amd64", "default")));
+    }
+
+    #[test]
+    fn a_query_can_pin_a_build() {
+        let query: ImageQuery = "debian/12@20261123_0522".parse().unwrap();
+        assert_eq!(query.serial.as_ref().unwrap().as_str(), "20261123_0522");
+        assert_eq!(query.to_string(), "debian/12@20261123_0522");
+        assert!("debian@yesterday".parse::<ImageQuery>().is_err());
+    }
+}

@@ -1,0 +1,90 @@
+//! [`Name`]: one part of an image id.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// One part of an image id: a distribution, a release or a variant.
+///
+/// Letters, digits, `.`, `+`, `_` and `-`, starting with a letter or digit, at most 64 bytes. A name is therefore
+/// always one safe path component, one safe URL segment and one field of the classic index, whose oldest readers
+/// expand globs and split on blanks (conformance item S3 of the classic contract).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Name(String);
+
+impl Name {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Name {
+    type Err = ParseNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseNameError> {
+        let refuse = |reason| ParseNameError { name: text.escape_debug().to_string(), reason };
+        if text.len() > MAX_BYTES {
+            return Err(refuse("it is longer than 64 bytes"));
+        }
+        if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+            return Err(refuse("it must start with a letter or a digit"));
+        }
+        if !text.chars().all(|c| c.is_ascii_alphanumeric() || ".+_-".contains(c)) {
+            return Err(refuse("only letters, digits and `.+_-` are allowed"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Name {
+    type Error = ParseNameError;
+
+    fn try_from(text: String) -> Result<Self, ParseNameError> {
+        text.parse()
+    }
+}
+
+impl From<Name> for String {
+    fn from(name: Name) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Text that cannot be part of an image id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{name}` is not a usable name: {reason}")]
+pub struct ParseNameError {
+    name: String,
+    reason: &'static str,
+}
+
+const MAX_BYTES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_real_distributions_and_releases_are_accepted() {
+        for text in ["debian", "3.20", "9-Stream", "15.6", "bookworm", "edge", "g++", "x86_64_v2"] {
+            assert_eq!(text.parse::<Name>().unwrap().as_str(), text);
+        }
+    }
+
+    #[test]
+    fn anything_that_could_leave_its_directory_or_break_an_index_line_is_refused() {
+        for text in ["", ".", "..", "../etc", "a/b", "a;b", "a b", "a*", "-x", ".hidden", "a\n", "a%2f", "ä"] {
+            assert!(text.parse::<Name>().is_err(), "{text:?} was accepted");
+        }
+        assert!("x".repeat(65).parse::<Name>().is_err());
+    }
+}

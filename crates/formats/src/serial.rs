@@ -1,0 +1,90 @@
+//! [`Serial`]: the name of one build.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Timestamp;
+
+/// The name of one build: `20261123_0522`, the UTC minute it was made in. Serials sort as text in the order of time,
+/// and hold no `:`, which some clients send percent-encoded.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Serial(String);
+
+impl Serial {
+    /// The serial of a build made at `time`.
+    pub fn at(time: Timestamp) -> Self {
+        Self(time.strftime("%Y%m%d_%H%M"))
+    }
+
+    /// The serial as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The minute the serial names.
+    pub fn time(&self) -> Option<Timestamp> {
+        Timestamp::strptime("%Y%m%d_%H%M", &self.0)
+    }
+}
+
+impl FromStr for Serial {
+    type Err = ParseSerialError;
+
+    fn from_str(text: &str) -> Result<Self, ParseSerialError> {
+        let serial = Self(text.to_owned());
+        let canonical = serial.time().map(Self::at);
+        (canonical.as_ref() == Some(&serial))
+            .then_some(serial)
+            .ok_or_else(|| ParseSerialError { found: text.chars().take(40).flat_map(char::escape_debug).collect() })
+    }
+}
+
+impl TryFrom<String> for Serial {
+    type Error = ParseSerialError;
+
+    fn try_from(text: String) -> Result<Self, ParseSerialError> {
+        text.parse()
+    }
+}
+
+impl From<Serial> for String {
+    fn from(serial: Serial) -> Self {
+        serial.0
+    }
+}
+
+impl fmt::Display for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Text that is not a serial.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a build serial such as `20261123_0522` (UTC), found `{found}`")]
+pub struct ParseSerialError {
+    found: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_serial_names_the_utc_minute() {
+        let serial = Serial::at(Timestamp::from_unix(1_795_411_320));
+        assert_eq!(serial.as_str(), "20261123_0522");
+        assert_eq!(serial.time(), Some(Timestamp::from_unix(1_795_411_320)));
+    }
+
+    #[test]
+    fn dates_that_do_not_exist_and_other_shapes_are_refused() {
+        for text in ["20261123_05:22", "20261323_0522", "20260230_0000", "2026112_0522", "../x", "", "20261123_0522\n"]
+        {
+            assert!(text.parse::<Serial>().is_err(), "{text:?}");
+        }
+    }
+}
