@@ -1,0 +1,68 @@
+//! Incus metadata: `metadata.yaml` and its templates.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The content of `metadata.yaml` in `incus.tar.xz` (incus `shared/api/image.go`, `ImageMetadata`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IncusMetadata {
+    /// The architecture in a spelling Incus knows.
+    pub architecture: String,
+    /// Unix seconds.
+    pub creation_date: i64,
+    /// Unix seconds.
+    pub expiry_date: i64,
+    /// What `incus image info` shows: `os`, `release`, `variant`, `serial`, `description` …
+    pub properties: BTreeMap<String, String>,
+    /// Files Incus writes into the instance, by their absolute path.
+    pub templates: BTreeMap<String, IncusTemplate>,
+}
+
+impl IncusMetadata {
+    /// The document as YAML.
+    pub fn to_yaml(&self) -> Result<String, serde_saphyr::ser::Error> {
+        serde_saphyr::to_string(self)
+    }
+}
+
+/// A file Incus writes into the instance from `templates/<template>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IncusTemplate {
+    /// The events after which the file is written: `create`, `copy`, `start`.
+    pub when: Vec<String>,
+    /// Only when the file does not exist yet.
+    pub create_only: bool,
+    /// The name of the file below `templates/`.
+    pub template: String,
+    /// Values the template may read.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: BTreeMap<String, String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_that_looks_like_a_number_stays_text() {
+        let metadata = IncusMetadata {
+            architecture: "x86_64".into(),
+            creation_date: 1_795_411_320,
+            expiry_date: 1_798_003_320,
+            properties: BTreeMap::from([("release".into(), "3.20".into()), ("supported".into(), "yes".into())]),
+            templates: BTreeMap::from([(
+                "/etc/hostname".into(),
+                IncusTemplate {
+                    when: vec!["create".into(), "copy".into()],
+                    create_only: false,
+                    template: "hostname.tpl".into(),
+                    properties: BTreeMap::new(),
+                },
+            )]),
+        };
+        let yaml = metadata.to_yaml().unwrap();
+        assert!(yaml.contains("release: \"3.20\"") || yaml.contains("release: '3.20'"), "{yaml}");
+        assert_eq!(serde_saphyr::from_str::<IncusMetadata>(&yaml).unwrap(), metadata);
+    }
+}
