@@ -1,0 +1,26 @@
+//! What every program of ours says, and how: data on stdout, conversation on stderr.
+//!
+//! | item | what it holds |
+//! |---|---|
+//! | [`Printer`] | the only way to stdout and stderr |
+//! | [`ExitStatus`], [`Advice`], [`finish`] | how a program ends: its exit code, its last error, the hint |
+//! | [`OutputFormat`], [`Table`] | listings, for people and for programs |
+//! | [`Progress`] | bars on a terminal, one closing line everywhere |
+//! | [`human`] | sizes, counts and durations for people |
+//! | [`plain`] | foreign text made safe for a terminal |
+//! | [`log`] | `-o`, `-l` and the subscriber behind `tracing` |
+
+pub mod human;
+pub mod log;
+
+mod exit;
+mod plain;
+mod printer;
+mod progress;
+mod table;
+
+pub use exit::{Advice, ExitStatus, finish};
+pub use plain::plain;
+pub use printer::{Captured, Printer};
+pub use progress::Progress;
+pub use table::{OutputFormat, Table};
