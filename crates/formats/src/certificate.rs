@@ -1,1 +1,305 @@
-//! .
+//! OpenPGP certificates and signing keys, made and read by sequoia-openpgp.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use openpgp::Cert;
+use openpgp::cert::{CertBuilder, CipherSuite};
+use openpgp::parse::Parse as _;
+use openpgp::policy::StandardPolicy;
+use openpgp::serialize::SerializeInto as _;
+use openpgp::types::KeyFlags;
+use sequoia_openpgp as openpgp;
+use serde::{Deserialize, Serialize};
+
+use crate::time::{Span, Timestamp};
+
+/// The public part of a key: what others hold to check signatures. A certificate is named by the fingerprint of its
+/// primary key; subkeys count only as far as that primary key signed them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Certificate(pub(crate) Cert);
+
+impl Certificate {
+    /// Reads one certificate, armored or binary. Secret parts are dropped.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
+        let cert = Cert::from_bytes(bytes).map_err(|error| KeyError::Unreadable { reason: error.to_string() })?;
+        Ok(Self(cert.strip_secret_key_material()))
+    }
+
+    /// The fingerprint of the primary key.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint(self.0.fingerprint().to_hex())
+    }
+
+    /// The certificate as ASCII armor.
+    pub fn to_armored(&self) -> Result<Vec<u8>, KeyError> {
+        self.0.armored().to_vec().map_err(KeyError::from_openpgp)
+    }
+
+    /// The certificate in the binary form that gpgv wants in its keyrings.
+    pub fn to_binary(&self) -> Result<Vec<u8>, KeyError> {
+        self.0.to_vec().map_err(KeyError::from_openpgp)
+    }
+
+    /// This certificate with everything a newer copy adds: other signing subkeys, longer validity, revocations.
+    /// Nothing is ever taken away, so an older copy cannot undo a revocation.
+    pub fn merge(self, newer: &Self) -> Result<Self, KeyError> {
+        let (expected, found) = (self.fingerprint(), newer.fingerprint());
+        if expected != found {
+            return Err(KeyError::OtherCertificate { expected, found });
+        }
+        self.0.merge_public(newer.0.clone()).map(Self).map_err(KeyError::from_openpgp)
+    }
+
+    /// Whether a key id as an HKP client asks for it (40, 16 or 8 hexadecimal digits, `0x` or not) names this
+    /// certificate.
+    pub fn answers_to(&self, key_id: &str) -> bool {
+        let asked = key_id.strip_prefix("0x").unwrap_or(key_id).to_ascii_uppercase();
+        let hexadecimal = asked.chars().all(|c| c.is_ascii_hexdigit());
+        hexadecimal && [8, 16, 40].contains(&asked.len()) && self.fingerprint().as_str().ends_with(&asked)
+    }
+}
+
+/// The secret part of a key, able to sign. It is never written by anything but the server's key directory.
+#[derive(Clone)]
+pub struct SigningKey(pub(crate) Cert);
+
+impl SigningKey {
+    /// Makes the repository key: an Ed25519 primary key that only certifies, and a signing subkey with its own,
+    /// shorter validity.
+    pub fn generate_repository(user_id: &str, now: Timestamp, subkey_validity: Span) -> Result<Self, KeyError> {
+        let signing = KeyFlags::empty().set_signing();
+        CertBuilder::new()
+            .set_cipher_suite(CipherSuite::Cv25519)
+            .set_creation_time(Some(SystemTime::from(now)))
+            .set_primary_key_flags(KeyFlags::empty().set_certification())
+            .add_userid(user_id)
+            .add_subkey(signing, Some(subkey_validity.into()), None)
+            .generate()
+            .map(|(cert, _)| Self(cert))
+            .map_err(KeyError::from_openpgp)
+    }
+
+    /// Makes the compat key: RSA, because gpg 1.4 knows nothing newer, and one key for everything, because the
+    /// templates of that time fetch it by its fingerprint.
+    pub fn generate_compat(user_id: &str, now: Timestamp) -> Result<Self, KeyError> {
+        CertBuilder::new()
+            .set_cipher_suite(CipherSuite::RSA3k)
+            .set_creation_time(Some(SystemTime::from(now)))
+            .set_primary_key_flags(KeyFlags::empty().set_certification().set_signing())
+            .add_userid(user_id)
+            .generate()
+            .map(|(cert, _)| Self(cert))
+            .map_err(KeyError::from_openpgp)
+    }
+
+    /// Reads a signing key. The secret part of the primary key may be missing: it can live offline.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
+        let cert = Cert::from_bytes(bytes).map_err(|error| KeyError::Unreadable { reason: error.to_string() })?;
+        if cert.is_tsk() { Ok(Self(cert)) } else { Err(KeyError::NoSecret { fingerprint: Self(cert).fingerprint() }) }
+    }
+
+    /// The key with its secret part, as ASCII armor.
+    pub fn to_armored_secret(&self) -> Result<Vec<u8>, KeyError> {
+        self.0.as_tsk().armored().to_vec().map_err(KeyError::from_openpgp)
+    }
+
+    /// The public part.
+    pub fn certificate(&self) -> Certificate {
+        Certificate(self.0.clone().strip_secret_key_material())
+    }
+
+    /// The fingerprint of the primary key.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint(self.0.fingerprint().to_hex())
+    }
+
+    pub(crate) fn keypair(&self, now: Timestamp) -> Result<openpgp::crypto::KeyPair, KeyError> {
+        let policy = StandardPolicy::new();
+        let keys = self.0.keys().with_policy(&policy, SystemTime::from(now));
+        let key = keys.supported().alive().revoked(false).for_signing().secret().next();
+        let key = key.ok_or_else(|| KeyError::NoSigningKey { fingerprint: self.fingerprint(), now })?;
+        key.key().clone().into_keypair().map_err(KeyError::from_openpgp)
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({})", self.fingerprint())
+    }
+}
+
+/// The fingerprint of a certificate: 40 upper-case hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Fingerprint(String);
+
+impl Fingerprint {
+    /// The digits, without blanks.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The digits in groups of four, for people to compare.
+    pub fn grouped(&self) -> String {
+        let digits: Vec<char> = self.0.chars().collect();
+        digits.chunks(4).map(|group| group.iter().collect::<String>()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = ParseFingerprintError;
+
+    /// Accepts lower case, blanks between groups and a leading `0x`.
+    fn from_str(text: &str) -> Result<Self, ParseFingerprintError> {
+        let digits: String = text.trim().trim_start_matches("0x").split_whitespace().collect();
+        if digits.len() == 40 && digits.chars().all(|c| c.is_ascii_hexdigit()) {
+            Ok(Self(digits.to_ascii_uppercase()))
+        } else {
+            Err(ParseFingerprintError { found: text.chars().take(80).flat_map(char::escape_debug).collect() })
+        }
+    }
+}
+
+impl TryFrom<String> for Fingerprint {
+    type Error = ParseFingerprintError;
+
+    fn try_from(text: String) -> Result<Self, ParseFingerprintError> {
+        text.parse()
+    }
+}
+
+impl From<Fingerprint> for String {
+    fn from(fingerprint: Fingerprint) -> Self {
+        fingerprint.0
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Text that is no fingerprint.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a key fingerprint of 40 hexadecimal digits, found `{found}`")]
+pub struct ParseFingerprintError {
+    found: String,
+}
+
+/// What can be wrong with a certificate or a signing key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// The bytes are no certificate.
+    #[error("not an OpenPGP certificate: {reason}")]
+    Unreadable {
+        /// What the parser says.
+        reason: String,
+    },
+    /// A certificate where a signing key was expected.
+    #[error("key {fingerprint} has no secret part")]
+    NoSecret {
+        /// Its fingerprint.
+        fingerprint: Fingerprint,
+    },
+    /// No part of the key may sign at this time.
+    #[error("key {fingerprint} has no secret subkey that may sign on {now}: expired, revoked or kept elsewhere")]
+    NoSigningKey {
+        /// Its fingerprint.
+        fingerprint: Fingerprint,
+        /// The time asked for.
+        now: Timestamp,
+    },
+    /// A newer copy of another certificate.
+    #[error("expected a copy of certificate {expected}, found certificate {found}")]
+    OtherCertificate {
+        /// The certificate to be renewed.
+        expected: Fingerprint,
+        /// The one offered.
+        found: Fingerprint,
+    },
+    /// The OpenPGP library failed.
+    #[error("OpenPGP: {reason}")]
+    OpenPgp {
+        /// What it says.
+        reason: String,
+    },
+}
+
+impl KeyError {
+    /// Keeps the words of the library's error, which is not `Clone`.
+    #[allow(clippy::needless_pass_by_value, reason = "it is used as a function for `map_err`")]
+    pub(crate) fn from_openpgp(error: impl fmt::Display) -> Self {
+        Self::OpenPgp { reason: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_795_411_320;
+
+    fn repository() -> SigningKey {
+        SigningKey::generate_repository("test", Timestamp::from_unix(NOW), Span::from_days(90)).unwrap()
+    }
+
+    #[test]
+    fn a_signing_key_survives_its_own_armor_and_a_certificate_holds_no_secret() {
+        let key = repository();
+        let read = SigningKey::from_bytes(&key.to_armored_secret().unwrap()).unwrap();
+        assert_eq!(read.fingerprint(), key.fingerprint());
+        let public = key.certificate().to_armored().unwrap();
+        assert!(matches!(SigningKey::from_bytes(&public), Err(KeyError::NoSecret { .. })));
+        assert_eq!(Certificate::from_bytes(&key.to_armored_secret().unwrap()).unwrap(), key.certificate());
+    }
+
+    #[test]
+    fn the_primary_key_of_a_repository_cannot_sign_documents() {
+        let key = repository();
+        let primary = key.0.primary_key().key().fingerprint();
+        let signer = key.keypair(Timestamp::from_unix(NOW)).unwrap();
+        assert_ne!(signer.public().fingerprint(), primary);
+    }
+
+    #[test]
+    fn a_signing_subkey_past_its_validity_signs_nothing() {
+        let late = Timestamp::from_unix(NOW) + Span::from_days(91);
+        assert!(matches!(repository().keypair(late), Err(KeyError::NoSigningKey { .. })));
+    }
+
+    #[test]
+    fn only_a_copy_of_the_same_certificate_can_renew_it() {
+        let (ours, strangers) = (repository().certificate(), repository().certificate());
+        assert!(ours.clone().merge(&ours).is_ok());
+        assert!(matches!(ours.merge(&strangers), Err(KeyError::OtherCertificate { .. })));
+    }
+
+    #[test]
+    fn a_certificate_answers_to_its_ids_and_to_no_others() {
+        let certificate = repository().certificate();
+        let fingerprint = certificate.fingerprint().to_string();
+        for id in [&fingerprint[..], &fingerprint[24..], &fingerprint[32..], &fingerprint.to_lowercase()] {
+            assert!(certificate.answers_to(id) && certificate.answers_to(&format!("0x{id}")), "{id}");
+        }
+        for id in ["", "0x", &fingerprint[39..], "0xDEADBEEF", &fingerprint[..16]] {
+            assert!(!certificate.answers_to(id), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_is_read_as_people_copy_it() {
+        let fingerprint = repository().fingerprint();
+        assert_eq!(fingerprint.grouped().to_lowercase().parse(), Ok(fingerprint.clone()));
+        assert_eq!(format!("0x{fingerprint}").parse(), Ok(fingerprint));
+        assert!("DEADBEEF".parse::<Fingerprint>().is_err());
+    }
+
+    #[test]
+    fn bytes_that_are_no_certificate_are_an_error() {
+        assert!(matches!(Certificate::from_bytes(b"-----BEGIN PGP"), Err(KeyError::Unreadable { .. })));
+        assert!(Certificate::from_bytes(&[]).is_err());
+    }
+}

@@ -1,0 +1,130 @@
+//! The content of an inline-signed document, if a pinned certificate vouches for it.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::time::SystemTime;
+
+use openpgp::packet::Signature;
+use openpgp::parse::Parse as _;
+use openpgp::parse::stream::{MessageLayer, MessageStructure, VerificationError, VerificationHelper, VerifierBuilder};
+use openpgp::policy::StandardPolicy;
+use openpgp::{Cert, KeyHandle};
+use sequoia_openpgp as openpgp;
+
+use super::{PastValidity, Refusal};
+use crate::certificate::{Certificate, Fingerprint};
+use crate::time::Timestamp;
+
+/// The signed content, once one signature of a pinned certificate is good at `now`. When a good signature only is
+/// past its validity and that is accepted, it is checked as of the moment it was made.
+pub(super) fn content(
+    signed: &[u8],
+    pinned: &BTreeMap<Fingerprint, Certificate>,
+    now: Timestamp,
+    past_validity: PastValidity,
+) -> Result<Vec<u8>, Refusal> {
+    match read(signed, pinned, now)? {
+        (content, Verdict::Good) => Ok(content),
+        (_, Verdict::Expired { made, .. }) if past_validity == PastValidity::Accept => {
+            match read(signed, pinned, made)? {
+                (content, Verdict::Good) => Ok(content),
+                (_, verdict) => Err(verdict.refusal(pinned, now)),
+            }
+        }
+        (_, verdict) => Err(verdict.refusal(pinned, now)),
+    }
+}
+
+/// What the best of a document's signatures turned out to be, worst first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Verdict {
+    None,
+    UnknownKey { key: String },
+    KeyNotValid { reason: String },
+    Forged { reason: String },
+    Expired { made: Timestamp, expires: Timestamp },
+    Good,
+}
+
+impl Verdict {
+    fn refusal(self, pinned: &BTreeMap<Fingerprint, Certificate>, now: Timestamp) -> Refusal {
+        match self {
+            Self::None | Self::Good => Refusal::NotSigned { reason: "the message holds no signature".to_owned() },
+            Self::UnknownKey { key } => Refusal::UnpinnedKey { pinned: pinned.keys().cloned().collect(), found: key },
+            Self::KeyNotValid { reason } => Refusal::KeyNotValid { reason },
+            Self::Forged { reason } => Refusal::Forged { reason },
+            Self::Expired { expires, .. } => Refusal::Expired { expires, now },
+        }
+    }
+}
+
+/// Reads the document and judges its signatures as of `now`. The content must not be used unless the verdict is good.
+fn read(
+    signed: &[u8],
+    pinned: &BTreeMap<Fingerprint, Certificate>,
+    now: Timestamp,
+) -> Result<(Vec<u8>, Verdict), Refusal> {
+    let policy = StandardPolicy::new();
+    let not_signed = |error: &dyn std::fmt::Display| Refusal::NotSigned { reason: error.to_string() };
+    let helper = Judge { pinned, now, verdict: Verdict::None };
+    let mut verifier = VerifierBuilder::from_bytes(signed)
+        .and_then(|builder| builder.with_policy(&policy, Some(SystemTime::from(now)), helper))
+        .map_err(|error| not_signed(&error))?;
+    let mut content = Vec::new();
+    verifier.read_to_end(&mut content).map_err(|error| not_signed(&error))?;
+    Ok((content, verifier.into_helper().verdict))
+}
+
+struct Judge<'a> {
+    pinned: &'a BTreeMap<Fingerprint, Certificate>,
+    now: Timestamp,
+    verdict: Verdict,
+}
+
+impl Judge<'_> {
+    fn judge(&self, error: &VerificationError<'_>) -> Verdict {
+        match error {
+            VerificationError::MissingKey { sig } => Verdict::UnknownKey { key: issuer(sig) },
+            VerificationError::BadSignature { sig, error, .. } => match expired(sig, self.now) {
+                Some(verdict) => verdict,
+                None => Verdict::Forged { reason: error.to_string() },
+            },
+            VerificationError::UnboundKey { error, .. } | VerificationError::BadKey { error, .. } => {
+                Verdict::KeyNotValid { reason: error.to_string() }
+            }
+            other => Verdict::Forged { reason: other.to_string() },
+        }
+    }
+}
+
+impl VerificationHelper for Judge<'_> {
+    fn get_certs(&mut self, _: &[KeyHandle]) -> openpgp::Result<Vec<Cert>> {
+        Ok(self.pinned.values().map(|certificate| certificate.0.clone()).collect())
+    }
+
+    fn check(&mut self, structure: MessageStructure) -> openpgp::Result<()> {
+        let mut layers = structure.into_iter();
+        // Exactly one layer of signatures: anything encrypted or compressed is not a document of ours.
+        if let (Some(MessageLayer::SignatureGroup { results }), None) = (layers.next(), layers.next()) {
+            let verdicts = results.iter().map(|result| match result {
+                Ok(_) => Verdict::Good,
+                Err(error) => self.judge(error),
+            });
+            self.verdict = verdicts.max().unwrap_or(Verdict::None);
+        }
+        Ok(())
+    }
+}
+
+/// The library refuses a signature past its validity before it computes anything, so such a signature may also be
+/// forged; that shows when it is checked again as of the moment it was made.
+fn expired(signature: &Signature, now: Timestamp) -> Option<Verdict> {
+    let expires = Timestamp::from(signature.signature_expiration_time()?);
+    let made = Timestamp::from(signature.signature_creation_time()?);
+    (now > expires).then_some(Verdict::Expired { made, expires })
+}
+
+fn issuer(signature: &Signature) -> String {
+    let issuers = signature.get_issuers();
+    issuers.first().map_or_else(|| "an unnamed key".to_owned(), |handle| handle.to_hex())
+}
