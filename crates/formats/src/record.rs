@@ -75,7 +75,8 @@ impl BuildRecord {
 
     /// The content of `SHA256SUMS`, in the format of `sha256sum`.
     pub fn sha256sums(&self) -> String {
-        self.files.iter().map(|(file, digest)| format!("{}  {file}\n", digest.sha256)).collect()
+        let lines = self.files.iter().map(|(file, digest)| format!("{}  {file}\n", digest.sha256));
+        lines.collect::<Vec<_>>().concat()
     }
 
     /// The image fingerprint of a metadata and a rootfs file.

@@ -58,12 +58,11 @@ impl SignInline for RepositoryKey {
     fn sign_inline(&self, document: &[u8], now: Timestamp, expires: Timestamp) -> Result<Vec<u8>, KeyError> {
         let template = template(SignatureType::Text, now, Some(expires))?;
         let mut signed = Vec::new();
-        let signer = Signer::with_template(Message::new(&mut signed), self.0.keypair(now)?, template)
+        let mut writer = Signer::with_template(Message::new(&mut signed), self.0.keypair(now)?, template)
+            .and_then(|signer| signer.creation_time(SystemTime::from(now)).cleartext().build())
             .map_err(KeyError::from_openpgp)?;
-        let mut signer =
-            signer.creation_time(SystemTime::from(now)).cleartext().build().map_err(KeyError::from_openpgp)?;
-        signer.write_all(document).map_err(KeyError::from_openpgp)?;
-        signer.finalize().map_err(KeyError::from_openpgp)?;
+        writer.write_all(document).map_err(KeyError::from_openpgp)?;
+        writer.finalize().map_err(KeyError::from_openpgp)?;
         Ok(signed)
     }
 
@@ -90,11 +89,11 @@ impl SignDetached for CompatKey {
         let message = match encoding {
             Encoding::Armored => Armorer::new(message).kind(openpgp::armor::Kind::Signature).build(),
             Encoding::Binary => Ok(message),
-        }
-        .map_err(KeyError::from_openpgp)?;
-        let signer = Signer::with_template(message, self.0.keypair(now)?, template).map_err(KeyError::from_openpgp)?;
-        let mut signer =
-            signer.creation_time(SystemTime::from(now)).detached().build().map_err(KeyError::from_openpgp)?;
+        };
+        let mut signer = message
+            .and_then(|message| Signer::with_template(message, self.0.keypair(now)?, template))
+            .and_then(|signer| signer.creation_time(SystemTime::from(now)).detached().build())
+            .map_err(KeyError::from_openpgp)?;
         std::io::copy(content, &mut signer).map_err(KeyError::from_openpgp)?;
         signer.finalize().map_err(KeyError::from_openpgp)?;
         Ok(signature)

@@ -126,5 +126,5 @@ fn expired(signature: &Signature, now: Timestamp) -> Option<Verdict> {
 
 fn issuer(signature: &Signature) -> String {
     let issuers = signature.get_issuers();
-    issuers.first().map_or_else(|| "an unnamed key".to_owned(), |handle| handle.to_hex())
+    issuers.first().map_or_else(|| "an unnamed key".to_owned(), KeyHandle::to_hex)
 }
