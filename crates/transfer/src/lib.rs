@@ -1,0 +1,27 @@
+//! Verified, resumable download.
+//!
+//! ```text
+//! Fetcher::document  a small document, capped, in memory
+//! Fetcher::file      a file of known size and sha256: url → partial → verified → done
+//! ```
+//!
+//! Everything a server can do to harm a client is bounded by [`Limits`]; everything that can go wrong is a variant of
+//! [`TransferError`]. This crate never prints: it tells a [`Reporter`] how far it is, and logs what it retries.
+
+mod address;
+mod body;
+mod download;
+mod error;
+mod fetcher;
+mod limits;
+mod partial;
+mod patience;
+mod redirect;
+mod reporter;
+mod response;
+mod trust;
+
+pub use error::{Cause, SetupError, TransferError};
+pub use fetcher::{Fetcher, FetcherOptions};
+pub use limits::Limits;
+pub use reporter::{NoReporter, Reporter};
