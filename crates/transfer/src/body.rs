@@ -30,6 +30,7 @@ impl<'a> Body<'a> {
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, TransferError> {
         let mut silent = Duration::ZERO;
         loop {
+            self.check_rate()?;
             let silence_left = self.limits.read_timeout.saturating_sub(silent);
             let window_left = self.limits.rate_window.saturating_sub(self.window_waited);
             let began = Instant::now();
@@ -41,12 +42,11 @@ impl<'a> Body<'a> {
                 Ok(Ok(Some(chunk))) => {
                     self.received += chunk.len() as u64;
                     self.window_received += chunk.len() as u64;
-                    self.check_rate()?;
                     return Ok(Some(chunk));
                 }
                 Ok(Err(error)) => return Err(self.interrupted(Cause::root_of(&error))),
                 Err(_) if silent >= self.limits.read_timeout => return Err(self.timed_out()),
-                Err(_) => self.check_rate()?,
+                Err(_) => {}
             }
         }
     }

@@ -46,7 +46,7 @@ pub enum TransferError {
     #[error("the server did not answer for `{url}` within {} seconds", after.as_secs_f32())]
     TimedOut { url: String, after: Duration },
     /// The certificate of the server is not trusted, or there is no common ground for encryption.
-    #[error("cannot trust the server of `{url}`")]
+    #[error("cannot make a trusted connection to the server of `{url}`")]
     Tls { url: String, source: Cause },
     /// There is no connection to the server.
     #[error("cannot connect to the server of `{url}`")]
@@ -96,7 +96,7 @@ impl TransferError {
             return Self::Redirect { url, reason: reason.clone() };
         }
         let source = Cause::root_of(error);
-        if chain().any(|cause| cause.is::<rustls::Error>()) {
+        if chain().any(<dyn Error>::is::<rustls::Error>) {
             Self::Tls { url, source }
         } else if error.is_timeout() {
             Self::TimedOut { url, after: timeout }

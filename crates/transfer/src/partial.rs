@@ -87,11 +87,13 @@ impl Partial {
 
 fn open_and_hash(path: &Path, total: u64) -> io::Result<(std::fs::File, Hasher)> {
     let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-    if file.metadata()?.len() > total {
+    let mut present = file.metadata()?.len();
+    if present > total {
         file.set_len(0)?;
+        present = 0;
     }
     let mut hasher = Hasher::default();
-    io::copy(&mut (&file).take(total), &mut hasher)?;
+    io::copy(&mut (&file).take(present), &mut hasher)?;
     file.seek(SeekFrom::Start(hasher.size_bytes()))?;
     Ok((file, hasher))
 }
