@@ -1,0 +1,93 @@
+//! POSIX access control lists, from the text of star and GNU tar to the form of the kernel.
+
+/// The attribute `system.posix_acl_*` for a text such as `user::rw-,user:1000:r--,group::r--,mask::r--,other::---`, or
+/// nothing when it names a user or group that has no number here.
+///
+/// Entries are separated by commas or newlines. star appends the number as a fourth field; GNU tar with
+/// `--numeric-owner` writes it in place of the name. A name alone means a different user on every host, so it counts
+/// only when it is `root`.
+pub(super) fn from_text(text: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(text).ok()?;
+    let mut entries = Vec::new();
+    for entry in text.split([',', '\n']) {
+        let entry = entry.split('#').next().unwrap_or_default().trim();
+        if !entry.is_empty() {
+            entries.push(self::entry(entry)?);
+        }
+    }
+    // The kernel wants the order of tags, and within a tag the order of ids.
+    entries.sort_unstable();
+    let mut value = VERSION.to_le_bytes().to_vec();
+    for (tag, id, permissions) in entries {
+        value.extend_from_slice(&tag.to_le_bytes());
+        value.extend_from_slice(&permissions.to_le_bytes());
+        value.extend_from_slice(&id.to_le_bytes());
+    }
+    Some(value)
+}
+
+/// Tag, id and permissions of one entry.
+fn entry(text: &str) -> Option<(u16, u32, u16)> {
+    let mut fields = text.split(':').map(str::trim);
+    let (kind, qualifier) = (fields.next()?, fields.next()?);
+    let (permissions, number) = match (fields.next(), fields.next()) {
+        // `other:r--` and `mask:r--` have no qualifier field in older texts.
+        (None, _) => return self::entry(&format!("{kind}::{qualifier}")),
+        (Some(permissions), number) => (permissions, number),
+    };
+    let (owner, named) = match kind {
+        "user" | "u" => (0x01, 0x02),
+        "group" | "g" => (0x04, 0x08),
+        "mask" | "m" => (0x10, 0x10),
+        "other" | "o" => (0x20, 0x20),
+        _ => return None,
+    };
+    let (tag, id) = match (qualifier, number) {
+        ("", _) => (owner, NO_ID),
+        (_, Some(number)) => (named, number.parse().ok()?),
+        ("root", None) => (named, 0),
+        (number, None) => (named, number.parse().ok()?),
+    };
+    let mut bits = 0;
+    for letter in permissions.chars() {
+        bits |= match letter {
+            'r' => 4,
+            'w' => 2,
+            'x' => 1,
+            '-' => 0,
+            _ => return None,
+        };
+    }
+    Some((tag, id, bits))
+}
+
+/// `POSIX_ACL_XATTR_VERSION` and `ACL_UNDEFINED_ID` of the kernel.
+const VERSION: u32 = 2;
+const NO_ID: u32 = u32::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_texts_of_a_list_give_the_form_of_the_kernel() {
+        let numeric = from_text(b"user::rw-\nuser:1000:r--\ngroup::r--\nmask::r--\nother::---\n").unwrap();
+        let star = from_text(b"user::rw-,user:joe:r--:1000,group::r--,mask::r--,other::---").unwrap();
+        assert_eq!(numeric, star);
+        assert_eq!(numeric.len(), 4 + 5 * 8);
+        assert_eq!(numeric[12..20], [2, 0, 4, 0, 0xe8, 3, 0, 0]);
+    }
+
+    #[test]
+    fn a_name_without_a_number_is_not_guessed() {
+        assert_eq!(from_text(b"user::rw-,user:joe:r--"), None);
+        assert!(from_text(b"user::rw-,user:root:r--").is_some());
+    }
+
+    #[test]
+    fn text_that_is_no_list_is_refused() {
+        for text in [&b"user"[..], b"user::rq-", b"nobody::rw-", b"\xff::rw-", b"user"] {
+            assert_eq!(from_text(text), None, "{}", String::from_utf8_lossy(text));
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! xz (the .xz file format 1.2.1) in several blocks.
+//!
+//! A file of one block can be decoded by one thread only, by any decoder, so [`Encoder`] always starts a new block after
+//! a fixed number of bytes. Its output depends on the level and the block size, never on the number of threads.
+
+mod decode;
+mod encode;
+
+pub use decode::{DecodeLimits, Decoder};
+pub use encode::{Encoder, XzOptions};
+
+/// How many threads this process may use.
+fn available_threads() -> u32 {
+    std::thread::available_parallelism().map_or(1, |threads| u32::try_from(threads.get()).unwrap_or(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    fn text(bytes: usize) -> Vec<u8> {
+        (0_u64..).flat_map(|n| (n * n).to_string().into_bytes()).take(bytes).collect()
+    }
+
+    fn encoded(plain: &[u8], options: &XzOptions) -> Vec<u8> {
+        let mut encoder = Encoder::new(Vec::new(), options).unwrap();
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn decoded(xz: &[u8]) -> std::io::Result<Vec<u8>> {
+        let mut plain = Vec::new();
+        Decoder::new(xz, &DecodeLimits::default())?.read_to_end(&mut plain)?;
+        Ok(plain)
+    }
+
+    fn small_blocks(threads: u32) -> XzOptions {
+        XzOptions { level: 0, threads, block_size: 1 << 16, ..XzOptions::default() }
+    }
+
+    #[test]
+    fn the_number_of_threads_does_not_change_the_bytes() {
+        let plain = text(1_000_000);
+        let one = encoded(&plain, &small_blocks(1));
+        assert_eq!(one, encoded(&plain, &small_blocks(2)));
+        assert_eq!(one, encoded(&plain, &small_blocks(7)));
+        assert_eq!(decoded(&one).unwrap(), plain);
+    }
+
+    #[test]
+    fn a_file_has_as_many_blocks_as_its_size_asks_for() {
+        let one_block = encoded(&text(1 << 20), &XzOptions { block_size: 1 << 20, ..small_blocks(1) });
+        let many_blocks = encoded(&text(1 << 20), &small_blocks(1));
+        // Each of the sixteen blocks has a header, a check and an index record.
+        assert!(many_blocks.len() > one_block.len() + 15 * 20, "{} {}", many_blocks.len(), one_block.len());
+    }
+
+    #[test]
+    fn concatenated_and_padded_streams_are_one_file() {
+        let mut file = encoded(b"first ", &small_blocks(1));
+        file.extend_from_slice(&[0; 8]);
+        file.extend(encoded(b"second", &small_blocks(1)));
+        file.extend_from_slice(&[0; 4]);
+        assert_eq!(decoded(&file).unwrap(), b"first second");
+    }
+
+    #[test]
+    fn truncated_flipped_and_trailing_bytes_are_refused() {
+        let good = encoded(&text(300_000), &small_blocks(2));
+        for cut in [0, 1, 11, 12, good.len() / 2, good.len() - 1] {
+            assert!(decoded(&good[..cut]).is_err(), "cut at {cut}");
+        }
+        let mut flipped = good.clone();
+        flipped[good.len() / 2] ^= 1;
+        assert!(decoded(&flipped).is_err());
+        assert!(decoded(&[good.as_slice(), b"junk"].concat()).is_err());
+    }
+
+    #[test]
+    fn a_dictionary_larger_than_the_memory_limit_is_refused() {
+        let file = encoded(&text(1000), &XzOptions { level: 6, ..small_blocks(1) });
+        let mut plain = Vec::new();
+        let limits = DecodeLimits { memory_bytes: 1 << 20, ..DecodeLimits::default() };
+        let error = Decoder::new(file.as_slice(), &limits).unwrap().read_to_end(&mut plain).unwrap_err();
+        assert!(error.to_string().contains("memory"), "{error}");
+    }
+}

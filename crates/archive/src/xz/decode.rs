@@ -1,0 +1,122 @@
+use std::io::{self, BufRead, BufReader, Read};
+
+use xz2::stream::{Action, Error, MtStreamBuilder, Status, Stream};
+
+use super::available_threads;
+
+/// What a decoder may use.
+#[derive(Clone, Debug)]
+pub struct DecodeLimits {
+    /// How many threads. Default: what the process may use.
+    pub threads: u32,
+    /// Memory that is never exceeded: fewer blocks are decoded at a time, and a file that needs more even for one is
+    /// refused. Default: 512 MiB (`xz -9` needs 65 MiB; a block of [`super::XzOptions`] about 40 MiB a thread).
+    pub memory_bytes: u64,
+}
+
+impl Default for DecodeLimits {
+    fn default() -> Self {
+        Self { threads: available_threads(), memory_bytes: 512 << 20 }
+    }
+}
+
+/// Decompresses what it reads: blocks in parallel where the file has several, streams one after the other, with the
+/// padding that may follow them. Bytes that are neither are an error, and so is an end before the index.
+pub struct Decoder<R> {
+    input: BufReader<R>,
+    limits: DecodeLimits,
+    state: State,
+}
+
+enum State {
+    Stream(Box<Stream>),
+    /// After a stream, with the zero bytes seen since then.
+    Between {
+        padding_bytes: u64,
+    },
+    Done,
+}
+
+impl<R: Read> Decoder<R> {
+    /// A decoder of the file `input`.
+    pub fn new(input: R, limits: &DecodeLimits) -> io::Result<Self> {
+        let state = State::Stream(Box::new(new_stream(limits)?));
+        Ok(Self { input: BufReader::with_capacity(INPUT_BYTES, input), limits: limits.clone(), state })
+    }
+}
+
+impl<R: Read> Read for Decoder<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if out.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            match &mut self.state {
+                State::Done => return Ok(0),
+                State::Between { padding_bytes } => {
+                    let input = self.input.fill_buf()?;
+                    let zeros = input.iter().take_while(|byte| **byte == 0).count();
+                    let at_end = input.is_empty();
+                    let next_stream_follows = zeros < input.len();
+                    self.input.consume(zeros);
+                    *padding_bytes += zeros as u64;
+                    if (at_end || next_stream_follows) && *padding_bytes % 4 != 0 {
+                        return Err(invalid("stream padding of xz is not a multiple of four bytes"));
+                    }
+                    if at_end {
+                        self.state = State::Done;
+                    } else if next_stream_follows {
+                        self.state = State::Stream(Box::new(new_stream(&self.limits)?));
+                    }
+                }
+                State::Stream(stream) => {
+                    let input = self.input.fill_buf()?;
+                    let at_end = input.is_empty();
+                    let (read_before, written_before) = (stream.total_in(), stream.total_out());
+                    let status = stream.process(input, out, if at_end { Action::Finish } else { Action::Run });
+                    let read = usize::try_from(stream.total_in() - read_before).unwrap_or(input.len());
+                    let written = usize::try_from(stream.total_out() - written_before).unwrap_or(out.len());
+                    self.input.consume(read);
+                    let ended = status.map_err(explain)? == Status::StreamEnd;
+                    if ended {
+                        self.state = State::Between { padding_bytes: 0 };
+                    }
+                    if written > 0 {
+                        return Ok(written);
+                    }
+                    if at_end && !ended {
+                        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "xz file ends too early"));
+                    }
+                    if read == 0 && !ended {
+                        return Err(invalid("xz data makes no progress"));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn new_stream(limits: &DecodeLimits) -> io::Result<Stream> {
+    // No timeout: a call then returns with bytes made or bytes taken, and no progress means corrupt data.
+    let stream = MtStreamBuilder::new()
+        .threads(limits.threads.max(1))
+        .memlimit_threading(limits.memory_bytes)
+        .memlimit_stop(limits.memory_bytes)
+        .decoder()?;
+    Ok(stream)
+}
+
+fn explain(error: Error) -> io::Error {
+    match error {
+        Error::MemLimit => invalid("xz data needs more memory than the limit allows"),
+        Error::Format => invalid("not an xz file"),
+        Error::Data => invalid("xz data is corrupt"),
+        other => other.into(),
+    }
+}
+
+fn invalid(message: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message)
+}
+
+const INPUT_BYTES: usize = 256 << 10;
