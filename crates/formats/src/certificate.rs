@@ -53,11 +53,13 @@ impl Certificate {
     }
 
     /// Whether a key id as an HKP client asks for it (40, 16 or 8 hexadecimal digits, `0x` or not) names this
-    /// certificate.
+    /// certificate or one of its subkeys: a signature names only the subkey that made it.
     pub fn answers_to(&self, key_id: &str) -> bool {
         let asked = key_id.strip_prefix("0x").unwrap_or(key_id).to_ascii_uppercase();
         let hexadecimal = asked.chars().all(|c| c.is_ascii_hexdigit());
-        hexadecimal && [8, 16, 40].contains(&asked.len()) && self.fingerprint().as_str().ends_with(&asked)
+        hexadecimal
+            && [8, 16, 40].contains(&asked.len())
+            && self.0.keys().any(|key| key.key().fingerprint().to_hex().ends_with(&asked))
     }
 }
 
@@ -287,6 +289,8 @@ mod tests {
         for id in ["", "0x", &fingerprint[39..], "0xDEADBEEF", &fingerprint[..16]] {
             assert!(!certificate.answers_to(id), "{id}");
         }
+        let subkey = certificate.0.keys().subkeys().next().unwrap().key().fingerprint().to_hex();
+        assert!(certificate.answers_to(&subkey));
     }
 
     #[test]

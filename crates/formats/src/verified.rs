@@ -125,6 +125,12 @@ pub fn verify_index(
     Ok(Verified::vouch(index))
 }
 
+/// The ids of the keys that claim to have signed an index: whom to ask a server of unknown key about. This vouches
+/// for nothing.
+pub fn claimed_issuers(signed: &[u8]) -> Result<Vec<String>, Refusal> {
+    signed::issuers(signed)
+}
+
 /// Checks a products file against the size and digest its index names.
 pub fn verify_products(
     index: &Verified<StreamsIndex>,

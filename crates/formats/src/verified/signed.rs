@@ -35,6 +35,31 @@ pub(super) fn content(
     }
 }
 
+/// The ids of the keys that claim to have signed a document. Nothing is checked: they say whom to ask about.
+pub(super) fn issuers(signed: &[u8]) -> Result<Vec<String>, Refusal> {
+    let policy = StandardPolicy::new();
+    let not_signed = |error: &dyn std::fmt::Display| Refusal::NotSigned { reason: error.to_string() };
+    let mut verifier = VerifierBuilder::from_bytes(signed)
+        .and_then(|builder| builder.with_policy(&policy, None, Collector::default()))
+        .map_err(|error| not_signed(&error))?;
+    std::io::copy(&mut verifier, &mut std::io::sink()).map_err(|error| not_signed(&error))?;
+    Ok(verifier.into_helper().0)
+}
+
+#[derive(Default)]
+struct Collector(Vec<String>);
+
+impl VerificationHelper for Collector {
+    fn get_certs(&mut self, ids: &[KeyHandle]) -> openpgp::Result<Vec<Cert>> {
+        self.0.extend(ids.iter().map(KeyHandle::to_hex));
+        Ok(Vec::new())
+    }
+
+    fn check(&mut self, _: MessageStructure) -> openpgp::Result<()> {
+        Ok(())
+    }
+}
+
 /// What the best of a document's signatures turned out to be, worst first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {

@@ -88,6 +88,14 @@ fn a_strangers_signature_is_refused() {
 }
 
 #[test]
+fn an_index_of_unknown_key_names_a_key_that_leads_to_the_certificate() {
+    let key = key();
+    let issuers = claimed_issuers(&sign(&key, &index(7))).unwrap();
+    assert!(!issuers.is_empty() && issuers.iter().all(|issuer| key.certificate().answers_to(issuer)), "{issuers:?}");
+    assert!(claimed_issuers(b"{}").is_err());
+}
+
+#[test]
 fn an_unsigned_document_is_refused() {
     let json = serde_json::to_vec(&index(7)).unwrap();
     assert!(matches!(verify(&json, &key(), &Memory::nothing(), now()), Err(Refusal::NotSigned { .. })));
