@@ -21,6 +21,7 @@ pub mod pack;
 pub mod unpack;
 pub mod xz;
 
+mod acl;
 mod text;
 
 pub use pack::compressed::{Packed, pack_members_xz, pack_tree_xz};

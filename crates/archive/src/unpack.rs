@@ -13,7 +13,6 @@
 //!   not touch what comes after it in the archive.
 //! - An archive must have an end mark: one that was cut between two members is refused.
 
-mod acl;
 mod attributes;
 pub(crate) mod entry;
 mod error;

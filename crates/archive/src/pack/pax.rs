@@ -1,5 +1,7 @@
 //! Extended headers of POSIX.1-2001: records `LENGTH KEY=VALUE\n`, where the length counts itself.
 
+use crate::acl;
+
 /// The records of one extended header.
 #[derive(Default)]
 pub(super) struct Records {
@@ -18,7 +20,7 @@ impl Records {
         }
     }
 
-    /// An extended attribute. A key ends at the first `=`, so GNU tar writes `=` in a name as `%3D`, and `%` as `%25`.
+    /// An extended attribute; an access control list as text, too. A key ends at the first `=`, so GNU tar writes `=` in a name as `%3D`, and `%` as `%25`.
     pub(super) fn push_xattr(&mut self, name: &[u8], value: &[u8]) {
         let mut key = b"SCHILY.xattr.".to_vec();
         for byte in name {
@@ -29,6 +31,14 @@ impl Records {
             }
         }
         self.push(&key, value);
+        let text_key: &[u8] = match name {
+            acl::ACCESS => b"SCHILY.acl.access",
+            acl::DEFAULT => b"SCHILY.acl.default",
+            _ => return,
+        };
+        if let Some(text) = acl::to_text(value) {
+            self.push(text_key, text.as_bytes());
+        }
     }
 
     pub(super) fn into_bytes(self) -> Vec<u8> {

@@ -7,8 +7,9 @@ use rustix::fs::{AtFlags, Mode, Timespec, Timestamps, UTIME_OMIT, XattrFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
-use super::entry::{ACL_ACCESS, ACL_DEFAULT, Member};
+use super::entry::Member;
 use super::{Ownership, UnpackError, UnpackOptions};
+use crate::acl;
 use crate::beneath::{RootDir, proc_path};
 use crate::ids::IdMap;
 use crate::text::shown;
@@ -125,14 +126,14 @@ impl<'a> Attributes<'a> {
     fn may_set(&self, name: &[u8]) -> bool {
         self.options.ownership == Ownership::Restore
             || name.starts_with(b"user.")
-            || matches!(name, ACL_ACCESS | ACL_DEFAULT)
+            || matches!(name, acl::ACCESS | acl::DEFAULT)
     }
 
     /// Labels and `trusted.*` are up to the host; a file system without attributes takes none; a capability must not be
     /// lost in silence where owners are restored.
     fn may_be_missing(&self, name: &[u8], errno: Errno) -> bool {
         let of_the_image = name.starts_with(b"user.")
-            || matches!(name, ACL_ACCESS | ACL_DEFAULT)
+            || matches!(name, acl::ACCESS | acl::DEFAULT)
             || (name == b"security.capability" && self.options.ownership == Ownership::Restore);
         match errno {
             Errno::NOTSUP => true,
@@ -165,7 +166,7 @@ pub(super) fn times(member: &Member) -> Timestamps {
 /// Takes away the default access control list that the destination may have from the directory it was made in: everything
 /// unpacked would inherit it.
 pub(super) fn forget_inherited(root: &RootDir) {
-    for name in [ACL_DEFAULT, ACL_ACCESS] {
+    for name in [acl::DEFAULT, acl::ACCESS] {
         // Without a list, or on a file system without lists, there is nothing to inherit.
         let _ = rustix::fs::fremovexattr(root.as_fd().as_fd(), name);
     }

@@ -8,7 +8,8 @@ use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 use super::name::MemberPath;
 use super::pax::{Overrides, Time};
 use super::sparse::{MapReader, SparseMap};
-use super::{UnpackError, UnpackLimits, acl};
+use super::{UnpackError, UnpackLimits};
+use crate::acl;
 use crate::text::shown;
 
 /// One member of an archive.
@@ -186,7 +187,7 @@ impl<R: Read> Members<R> {
 
         let mut unreadable_acls = 0;
         let mut xattrs = overrides.xattrs;
-        let lists = [(overrides.acl_access, ACL_ACCESS), (overrides.acl_default, ACL_DEFAULT)];
+        let lists = [(overrides.acl_access, acl::ACCESS), (overrides.acl_default, acl::DEFAULT)];
         for (text, name) in lists.into_iter().filter_map(|(text, name)| Some((text?, name))) {
             if !xattrs.contains_key(name) {
                 match acl::from_text(&text) {
@@ -396,5 +397,3 @@ const BLOCK: usize = 512;
 const BUFFER_BYTES: usize = 256 << 10;
 const BLANK: [u8; 8] = [0; 8];
 const CHECKSUM_FIELD: std::ops::Range<usize> = 148..156;
-pub(super) const ACL_ACCESS: &[u8] = b"system.posix_acl_access";
-pub(super) const ACL_DEFAULT: &[u8] = b"system.posix_acl_default";
