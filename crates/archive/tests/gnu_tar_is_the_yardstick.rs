@@ -93,6 +93,13 @@ fn what_we_pack_both_unpack_to_the_same_tree() {
     assert_eq!((summary.entries, summary.attributes_skipped), (world.original.len() as u64, 0));
     unpack_gnu(&tar, &by_gnu);
     assert_same(&look(&by_gnu), &expected, "packed by us, unpacked by GNU tar");
+
+    // As the stock template of LXC runs it.
+    let by_template = world.empty("by-template");
+    let mut command = Command::new("tar");
+    command.args(["--anchored", "--numeric-owner", "--xattrs-include=*", "-xpf"]);
+    run(command.arg(&tar).arg("-C").arg(&by_template));
+    assert_same(&look(&by_template), &expected, "packed by us, unpacked as the stock template does");
 }
 
 #[test]
