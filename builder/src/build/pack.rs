@@ -1,0 +1,151 @@
+//! Turning the finished tree into the files of the build directory.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use archive::pack::PackOptions;
+use archive::xz::XzOptions;
+use archive::{pack_members_xz, pack_tree_xz};
+use formats::digest::{FileDigest, Hasher};
+use formats::metadata::MemberKind;
+use formats::metadata::incus::IncusMetadata;
+use formats::record::BuildFile;
+use formats::time::Timestamp;
+
+use super::BuildError;
+use super::generate::IncusTemplates;
+use super::tree::Tree;
+use super::unpack::host_environment;
+use crate::plan::Plan;
+use crate::sandbox::{self, Run, Session, Step, Surroundings};
+use crate::spec::Spec;
+
+/// Packs into one directory.
+pub(crate) struct Packer<'a> {
+    /// Where the files go.
+    pub(crate) directory: &'a Path,
+    /// The newest time in any of them.
+    pub(crate) now: Timestamp,
+    /// How hard to compress the rootfs.
+    pub(crate) xz: XzOptions,
+    /// Log and deadline.
+    pub(crate) around: Surroundings<'a>,
+}
+
+/// The files that were made.
+pub(crate) type Packed = BTreeMap<BuildFile, FileDigest>;
+
+impl Packer<'_> {
+    /// `rootfs.squashfs`.
+    pub(crate) fn squashfs(&self, tree: &Path) -> Result<FileDigest, BuildError> {
+        let out = self.directory.join(BuildFile::RootfsSquashfs.name());
+        let mut command = vec!["mksquashfs".to_owned(), tree.display().to_string(), out.display().to_string()];
+        command.extend(SQUASHFS_OPTIONS.map(str::to_owned));
+        let step = Step { label: "mksquashfs".to_owned(), run: Run::Command(command) };
+        // It takes the time of the file system from SOURCE_DATE_EPOCH and clamps those of files to it.
+        let session = Session {
+            root: None,
+            environment: host_environment(self.now),
+            files: BTreeMap::new(),
+            steps: vec![step],
+        };
+        sandbox::run(&session, self.around)?;
+        digest(&out)
+    }
+
+    /// `incus.tar.xz` and `lxd.tar.xz`. Servers that publish both must be able to tell the images apart by their
+    /// fingerprint, so LXD's metadata names its format.
+    pub(crate) fn incus(&self, spec: &Spec, plan: &Plan, templates: &IncusTemplates) -> Result<Packed, BuildError> {
+        let mut packed = Packed::new();
+        for (file, extra) in [(BuildFile::IncusTarXz, None), (BuildFile::LxdTarXz, Some(("type", "lxd")))] {
+            let mut metadata = incus_metadata(spec, plan, templates, self.now);
+            metadata.properties.extend(extra.map(|(key, value)| (key.to_owned(), value.to_owned())));
+            let yaml = metadata.to_yaml().map_err(|error| BuildError::Yaml(error.to_string()))?;
+            let mut members = vec![("metadata.yaml".to_owned(), yaml.into_bytes())];
+            let texts = templates.texts.iter();
+            members.extend(texts.map(|(name, text)| (format!("templates/{name}"), text.clone().into_bytes())));
+            packed.insert(file, self.members(file, &members)?);
+        }
+        Ok(packed)
+    }
+
+    /// `rootfs.tar.xz` and the digest of what is in it.
+    pub(crate) fn rootfs(&self, tree: &Path) -> Result<archive::Packed, BuildError> {
+        let out = self.directory.join(BuildFile::RootfsTarXz.name());
+        Ok(pack_tree_xz(tree, &out, &PackOptions::new(self.now), &self.xz)?)
+    }
+
+    /// `meta.tar.xz`.
+    pub(crate) fn meta(
+        &self,
+        spec: &Spec,
+        plan: &Plan,
+        tree: &Tree,
+        substituted: &[String],
+    ) -> Result<FileDigest, BuildError> {
+        let mut metadata = plan.lxc.metadata.clone();
+        let lines = |lines: &[String]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+        let nodes = tree.device_nodes()?;
+        // Never empty: `tar --exclude-from` of the oldest template takes a blank line, but not a missing file.
+        let excludes = if nodes.is_empty() { "\n".to_owned() } else { lines(&nodes) };
+        let expiry = (self.now + spec.cache_span).unix();
+        metadata.set(MemberKind::Expiry, None, None, format!("{expiry}\n"));
+        metadata.set(MemberKind::Excludes, Some(formats::compat::Mode::User), None, excludes);
+        if !substituted.is_empty() {
+            metadata.set(MemberKind::Templates, None, None, lines(substituted));
+        }
+        self.members(BuildFile::MetaTarXz, &metadata.to_members())
+    }
+
+    /// A small text file.
+    pub(crate) fn text(&self, file: BuildFile, text: &str) -> Result<FileDigest, BuildError> {
+        fs_err::write(self.directory.join(file.name()), text)?;
+        Ok(FileDigest::of(text.as_bytes()))
+    }
+
+    fn members(&self, file: BuildFile, members: &[(String, Vec<u8>)]) -> Result<FileDigest, BuildError> {
+        let out = self.directory.join(file.name());
+        Ok(pack_members_xz(members, &out, self.now, &XzOptions::default())?.xz)
+    }
+}
+
+fn incus_metadata(spec: &Spec, plan: &Plan, templates: &IncusTemplates, now: Timestamp) -> IncusMetadata {
+    let image = &spec.definition.image;
+    let properties = [
+        ("architecture", image.architecture_mapped.as_str()),
+        ("description", &plan.description),
+        ("name", &plan.name),
+        ("os", image.distribution.as_str()),
+        ("release", image.release.as_str()),
+        ("serial", spec.serial.as_str()),
+        ("variant", image.variant.as_str()),
+    ];
+    IncusMetadata {
+        architecture: image.architecture_kernel.to_string(),
+        creation_date: now.unix(),
+        expiry_date: (now + spec.cache_span).unix(),
+        properties: properties.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        templates: templates.entries.clone(),
+    }
+}
+
+fn digest(path: &Path) -> Result<FileDigest, BuildError> {
+    let mut hasher = Hasher::default();
+    std::io::copy(&mut fs_err::File::open(path)?, &mut hasher)?;
+    Ok(hasher.finish())
+}
+
+/// The block size of the field, and zstd: a third of xz's time for a tenth more bytes.
+const SQUASHFS_OPTIONS: [&str; 11] = [
+    "-noappend",
+    "-no-exports",
+    "-no-progress",
+    "-no-recovery",
+    "-xattrs",
+    "-b",
+    "1M",
+    "-comp",
+    "zstd",
+    "-Xcompression-level",
+    "15",
+];

@@ -1,0 +1,196 @@
+//! Making the first tree.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use formats::time::Timestamp;
+
+use super::BuildError;
+use crate::cache::PackageCache;
+use crate::plan::source::{Debootstrap, Source};
+use crate::sandbox::{self, Run, Session, Step, Surroundings};
+
+/// What the stage works with.
+pub(crate) struct Unpack<'a> {
+    /// The directory of this build, for what only this stage needs.
+    pub(crate) work: &'a Path,
+    /// The tree, which does not exist yet.
+    pub(crate) tree: &'a Path,
+    /// Packages of earlier builds.
+    pub(crate) cache: Option<&'a PackageCache>,
+    /// The time of the build.
+    pub(crate) now: Timestamp,
+    /// Log and deadline.
+    pub(crate) around: Surroundings<'a>,
+}
+
+impl Unpack<'_> {
+    /// Makes the tree from `source`.
+    pub(crate) fn run(&self, source: &Source) -> Result<(), BuildError> {
+        match source {
+            Source::Debootstrap(one) => self.debootstrap(one),
+            Source::Archive { path } => super::archive_source::unpack(path, self.tree),
+        }
+    }
+
+    fn debootstrap(&self, source: &Debootstrap) -> Result<(), BuildError> {
+        let archives = self.work.join("debs");
+        fs_err::create_dir(&archives)?;
+        if let Some(cache) = self.cache {
+            cache.offer(&archives)?;
+        }
+        let keyring = self.keyring(source)?;
+        let command = command(source, self.tree, &archives, keyring.as_deref())?;
+        let step = Step { label: "mmdebstrap".to_owned(), run: Run::Command(command) };
+        let session = Session {
+            root: None,
+            environment: host_environment(self.now),
+            files: BTreeMap::new(),
+            steps: vec![step],
+        };
+        sandbox::run(&session, self.around)?;
+        fs_err::remove_dir_all(archives)?;
+        Ok(())
+    }
+
+    /// The spec's certificates as a file, when it has any.
+    fn keyring(&self, source: &Debootstrap) -> io::Result<Option<PathBuf>> {
+        if source.keys.is_empty() {
+            return Ok(None);
+        }
+        let path = self.work.join("keys.asc");
+        fs_err::write(&path, source.keys.join("\n"))?;
+        Ok(Some(path))
+    }
+}
+
+fn command(
+    source: &Debootstrap,
+    tree: &Path,
+    archives: &Path,
+    keyring: Option<&Path>,
+) -> Result<Vec<String>, BuildError> {
+    let archives = quoted(archives)?;
+    // apt takes the packages for what it would download; essential ones stay for the cache to take them in.
+    let mut skip = vec!["cleanup/apt", "essential/unlink"];
+    let mut command = vec![
+        "mmdebstrap".to_owned(),
+        "--mode=root".to_owned(),
+        "--format=directory".to_owned(),
+        format!("--variant={}", source.variant),
+        format!("--architectures={}", source.arch),
+        "--dpkgopt=force-unsafe-io".to_owned(),
+        format!(
+            "--setup-hook=mkdir -p \"$1/var/cache/apt/archives/partial\" && \
+             find {archives} -name '*.deb' -exec cp -lft \"$1/var/cache/apt/archives\" {{}} +"
+        ),
+    ];
+    // Without it the package `usrmerge` and a whole perl come along (measured: 42 MB).
+    if Path::new(MERGED_USR).is_dir() {
+        command.push(format!("--hook-dir={MERGED_USR}"));
+    }
+    for (option, list) in [("components", &source.components), ("include", &source.include)] {
+        if !list.is_empty() {
+            command.push(format!("--{option}={}", list.join(",")));
+        }
+    }
+    if let Some(keyring) = keyring {
+        command.push(format!("--keyring={}", keyring.display()));
+        // It would write this path of ours into the image.
+        skip.push("check/signed-by");
+    }
+    command.push(format!("--skip={}", skip.join(",")));
+    command.extend([source.suite.clone(), tree.display().to_string()]);
+    match (&source.mirror, source.unverified) {
+        (Some(mirror), false) => command.push(mirror.clone()),
+        (Some(mirror), true) => {
+            let components = if source.components.is_empty() { "main".to_owned() } else { source.components.join(" ") };
+            command.push(format!("deb [trusted=yes] {mirror} {} {components}", source.suite));
+        }
+        (None, true) => return Err(BuildError::UnverifiedWithoutUrl),
+        (None, false) => {}
+    }
+    Ok(command)
+}
+
+/// A path as one word for the shell.
+fn quoted(path: &Path) -> Result<String, BuildError> {
+    let text = path.to_str().filter(|text| !text.contains('\'')).ok_or_else(|| BuildError::Path(path.to_owned()))?;
+    Ok(format!("'{text}'"))
+}
+
+/// The environment of programs that run on the host's own tree. `TMPDIR` and the like stay out: maintainer scripts
+/// would inherit them, and the directories they name do not exist in the image.
+pub(crate) fn host_environment(now: Timestamp) -> BTreeMap<String, String> {
+    let mut environment: BTreeMap<String, String> = [
+        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        ("DEBIAN_FRONTEND", "noninteractive"),
+        ("HOME", "/root"),
+        ("LC_ALL", "C.UTF-8"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into();
+    environment.insert("SOURCE_DATE_EPOCH".to_owned(), now.unix().to_string());
+    environment.extend(proxies());
+    environment
+}
+
+/// The proxies of the builder's own environment: package managers need them where there is no other way out.
+pub(crate) fn proxies() -> impl Iterator<Item = (String, String)> {
+    ["http_proxy", "https_proxy", "no_proxy"]
+        .into_iter()
+        .filter_map(|key| std::env::var(key).ok().map(|value| (key.to_owned(), value)))
+}
+
+const MERGED_USR: &str = "/usr/share/mmdebstrap/hooks/maybe-merged-usr";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source() -> Debootstrap {
+        Debootstrap {
+            suite: "bookworm".into(),
+            arch: "arm64".into(),
+            variant: "minbase",
+            components: vec!["main".into(), "contrib".into()],
+            include: vec!["gpg".into()],
+            mirror: None,
+            keys: vec![],
+            unverified: false,
+        }
+    }
+
+    fn words(source: &Debootstrap) -> Vec<String> {
+        command(source, Path::new("/w/root"), Path::new("/w/debs"), None).unwrap()
+    }
+
+    #[test]
+    fn mmdebstrap_chooses_the_mirror_unless_one_is_given() {
+        assert_eq!(words(&source()).last().unwrap(), "/w/root");
+        let given = Debootstrap { mirror: Some("http://mirror.example.org/d".into()), ..source() };
+        assert_eq!(words(&given).last().unwrap(), "http://mirror.example.org/d");
+    }
+
+    #[test]
+    fn the_spec_reaches_the_command_line() {
+        let words = words(&source());
+        for expected in ["--variant=minbase", "--architectures=arm64", "--components=main,contrib", "--include=gpg"] {
+            assert!(words.iter().any(|word| word == expected), "{expected}");
+        }
+    }
+
+    #[test]
+    fn accepting_an_unsigned_repository_needs_its_address() {
+        let unverified = Debootstrap { unverified: true, ..source() };
+        assert!(command(&unverified, Path::new("/r"), Path::new("/d"), None).is_err());
+        let given = Debootstrap { mirror: Some("http://mirror.example.org/d".into()), ..unverified };
+        assert_eq!(words(&given).last().unwrap(), "deb [trusted=yes] http://mirror.example.org/d bookworm main contrib");
+    }
+
+    #[test]
+    fn a_path_cannot_break_out_of_the_hook() {
+        assert!(command(&source(), Path::new("/r"), Path::new("/it's"), None).is_err());
+    }
+}

@@ -1,0 +1,48 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{build, plan, validate};
+
+/// Builds images from specs.
+#[derive(Debug, Parser)]
+#[command(name = "rootcellar-builder", version, about, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Say nothing but data, warnings and errors.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build an image: the root file system and its metadata.
+    Build(build::BuildArgs),
+    /// Check specs without building anything.
+    Validate(validate::ValidateArgs),
+    /// Show the stages of a build in order.
+    Plan(plan::PlanArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn overrides_may_hold_commas_and_repeat() {
+        let words = ["rootcellar-builder", "build", "a.yaml", "-o", "image.release=x", "-o", "source.url=a,b=c"];
+        let Command::Build(args) = Cli::parse_from(words).command else { panic!() };
+        let overrides: Vec<String> = args.spec.overrides.iter().map(ToString::to_string).collect();
+        assert_eq!(overrides, ["image.release=x", "source.url=a,b=c"]);
+    }
+}

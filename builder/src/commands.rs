@@ -1,0 +1,90 @@
+//! One file per verb.
+
+pub(crate) mod build;
+pub(crate) mod plan;
+pub(crate) mod validate;
+
+use std::path::{Path, PathBuf};
+
+use formats::time::Timestamp;
+use terminal::{Advice, ExitStatus};
+
+use crate::build::BuildError;
+use crate::plan::PlanError;
+use crate::spec::overrides::Override;
+use crate::spec::{Spec, SpecError};
+
+/// What every verb that reads a spec accepts beside it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SpecArgs {
+    /// Replace a value of the spec, as `image.release=trixie` or `files.0.path=/etc/motd`.
+    #[arg(short = 'o', long = "option", value_name = "KEY=VALUE")]
+    pub(crate) overrides: Vec<Override>,
+}
+
+impl SpecArgs {
+    fn load(&self, path: &Path, now: Timestamp) -> Result<Spec, SpecError> {
+        Spec::load(path, &self.overrides, now)
+    }
+}
+
+/// The time of the build: `SOURCE_DATE_EPOCH`, or now.
+fn build_time() -> Result<Timestamp, CommandError> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => {
+            text.trim().parse().map(Timestamp::from_unix).map_err(|_| CommandError::SourceDateEpoch { found: text })
+        }
+        Err(_) => Ok(std::time::SystemTime::now().into()),
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommandError {
+    #[error("expected `SOURCE_DATE_EPOCH` in seconds since 1970, found `{found}`")]
+    SourceDateEpoch { found: String },
+    #[error("building without root is not possible in this version")]
+    NeedsRoot,
+    #[error("no program `{program}`")]
+    NoProgram { program: &'static str },
+    #[error("no cache directory: neither `--cache`, `XDG_CACHE_HOME` nor `HOME` is set")]
+    NoCache,
+    #[error("`{}` cannot be used", path.display())]
+    Directory { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Log(#[from] terminal::log::LogError),
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Build(#[from] BuildError),
+}
+
+impl Advice for CommandError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NeedsRoot => Some("run it as root; `validate` and `plan` work as any user".to_owned()),
+            Self::NoProgram { program } => {
+                let package = if *program == "mksquashfs" { "squashfs-tools" } else { program };
+                Some(format!("install the package `{package}`"))
+            }
+            Self::SourceDateEpoch { .. } | Self::NoCache | Self::Directory { .. } | Self::Log(_) => None,
+            Self::Spec(error) => error.hint(),
+            Self::Plan(error) => error.hint(),
+            Self::Build(error) => error.hint(),
+        }
+    }
+
+    fn exit_status(&self) -> ExitStatus {
+        match self {
+            Self::SourceDateEpoch { .. } => ExitStatus::Refused,
+            Self::NeedsRoot | Self::NoProgram { .. } | Self::NoCache | Self::Directory { .. } | Self::Log(_) => {
+                ExitStatus::Failed
+            }
+            Self::Spec(error) => error.exit_status(),
+            Self::Plan(error) => error.exit_status(),
+            Self::Build(error) => error.exit_status(),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! `rootcellar-builder build SPEC`
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::ValueEnum;
+use formats::record::BuildFile;
+use formats::serial::Serial;
+use formats::time::Span;
+use terminal::{ExitStatus, Printer, human};
+
+use super::{CommandError, SpecArgs, build_time};
+use crate::build::{self, Built, Options};
+use crate::format::Formats;
+use crate::plan::Plan;
+use crate::plan::source::Source;
+use crate::spec::Spec;
+use crate::spec::overrides::Override;
+
+/// Build an image: the root file system and its metadata.
+///
+/// The build directory appears as OUTPUT/DISTRIBUTION/RELEASE/ARCH/VARIANT/SERIAL and is printed. With
+/// `SOURCE_DATE_EPOCH` in the environment, the same inputs give the same bytes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BuildArgs {
+    /// The spec; `-` is standard input.
+    #[arg(value_name = "SPEC")]
+    path: PathBuf,
+    #[command(flatten)]
+    pub(crate) spec: SpecArgs,
+    /// Where builds go.
+    #[arg(long, default_value = "builds", env = "ROOTCELLAR_OUTPUT", value_name = "DIR")]
+    output: PathBuf,
+    /// Where downloaded packages are kept [default: /var/cache/rootcellar-builder for root, else below
+    /// `XDG_CACHE_HOME`].
+    #[arg(long, env = "ROOTCELLAR_BUILDER_CACHE", value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Keep no packages and use none that were kept.
+    #[arg(long, conflicts_with = "cache")]
+    no_cache: bool,
+    /// The package mirror, in place of the spec's `source.url` and of the bootstrap program's own choice.
+    #[arg(long, env = "ROOTCELLAR_MIRROR", value_name = "URL")]
+    mirror: Option<String>,
+    /// Who builds.
+    #[arg(long, value_enum, default_value_t = Mode::Root)]
+    mode: Mode,
+    /// What is packed.
+    #[arg(long, default_value = "lxc,incus")]
+    formats: Formats,
+    /// The name of the build, by default the UTC minute it is made in.
+    #[arg(long)]
+    serial: Option<Serial>,
+    /// How hard to compress rootfs.tar.xz, from 0 to 9.
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(0..=9), value_name = "N")]
+    xz_level: u32,
+    /// How long the build may take, such as `30m`.
+    #[arg(long, value_name = "SPAN")]
+    timeout: Option<Span>,
+}
+
+/// Who builds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    /// The host's root.
+    Root,
+    /// Root of a user namespace.
+    Userns,
+}
+
+/// Builds, and prints where the build is.
+pub(crate) fn run(args: &BuildArgs, printer: &Printer) -> Result<ExitStatus, CommandError> {
+    let now = build_time()?;
+    let mut overrides = args.spec.overrides.clone();
+    overrides.extend(args.mirror.as_ref().map(|url| Override::new("source.url", url)));
+    overrides.extend(args.serial.as_ref().map(|serial| Override::new("image.serial", serial.as_str())));
+    let spec = Spec::load(&args.path, &overrides, now)?;
+    let plan = Plan::of(&spec, args.formats)?;
+    if args.mode != Mode::Root || !rustix::process::geteuid().is_root() {
+        return Err(CommandError::NeedsRoot);
+    }
+    needed_programs(&plan)?;
+    // Modes in an image are the spec's and the packages' business.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    let options = Options {
+        output: absolute(&args.output)?,
+        cache: if args.no_cache { None } else { Some(absolute(&cache_root(args.cache.clone())?)?) },
+        now,
+        xz_level: args.xz_level,
+        timeout: args.timeout.map(Duration::from),
+        overrides: args.spec.overrides.iter().map(ToString::to_string).collect(),
+    };
+    let Built { directory, record, elapsed } = build::build(&spec, &plan, &options, printer)?;
+    let size = |file| human::bytes(record.files.get(&file).map_or(0, |digest| digest.size_bytes));
+    printer.say(format_args!(
+        "Built {} {}    rootfs {}, metadata {}, {}",
+        record.image,
+        record.serial,
+        size(BuildFile::RootfsTarXz),
+        size(BuildFile::MetaTarXz),
+        human::elapsed(elapsed)
+    ));
+    printer.data(directory.display());
+    Ok(ExitStatus::Done)
+}
+
+fn needed_programs(plan: &Plan) -> Result<(), CommandError> {
+    let bootstrap = matches!(plan.source, Source::Debootstrap(_)).then_some("mmdebstrap");
+    let squashfs = plan.formats.incus.then_some("mksquashfs");
+    for program in bootstrap.into_iter().chain(squashfs) {
+        let found = PROGRAM_DIRECTORIES.iter().any(|directory| Path::new(directory).join(program).exists());
+        if !found {
+            return Err(CommandError::NoProgram { program });
+        }
+    }
+    Ok(())
+}
+
+fn cache_root(given: Option<PathBuf>) -> Result<PathBuf, CommandError> {
+    if let Some(path) = given {
+        return Ok(path);
+    }
+    if rustix::process::geteuid().is_root() {
+        return Ok(PathBuf::from("/var/cache/rootcellar-builder"));
+    }
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
+    base.map(|base| base.join("rootcellar-builder")).ok_or(CommandError::NoCache)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, CommandError> {
+    std::path::absolute(path).map_err(|source| CommandError::Directory { path: path.to_owned(), source })
+}
+
+const PROGRAM_DIRECTORIES: [&str; 6] =
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];

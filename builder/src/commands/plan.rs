@@ -1,0 +1,39 @@
+//! `rootcellar-builder plan SPEC`
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use terminal::{ExitStatus, OutputFormat, Printer, Table};
+
+use super::{CommandError, SpecArgs, build_time};
+use crate::format::Formats;
+use crate::plan::Plan;
+
+/// Show the stages of a build in order.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PlanArgs {
+    /// The spec; `-` is standard input.
+    #[arg(value_name = "SPEC")]
+    path: PathBuf,
+    #[command(flatten)]
+    spec: SpecArgs,
+    /// What would be packed.
+    #[arg(long, default_value = "lxc,incus")]
+    formats: Formats,
+    /// How to print the stages.
+    #[arg(long, default_value = "text")]
+    format: OutputFormat,
+}
+
+/// Prints what a build would do.
+pub(crate) fn run(args: &PlanArgs, printer: &Printer) -> Result<ExitStatus, CommandError> {
+    let spec = args.spec.load(&args.path, build_time()?)?;
+    let lines = Plan::of(&spec, args.formats)?.lines();
+    let mut table = Table::new(&["STAGE", "WHAT"]);
+    for (stage, what) in &lines {
+        table.row([(*stage).to_owned(), what.clone()]);
+    }
+    let stages: Vec<_> = lines.iter().map(|(stage, what)| json!({"stage": stage, "what": what})).collect();
+    printer.listing(args.format, &table, &json!({"image": spec.image, "serial": spec.serial, "stages": stages}));
+    Ok(ExitStatus::Done)
+}

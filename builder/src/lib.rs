@@ -1,0 +1,52 @@
+//! rootcellar-builder: turns a spec into the build directory that a server imports.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `spec` | the spec format: parsing, overrides, templates, filters |
+//! | `plan` | what a build will do, in order |
+//! | `sandbox` | programs that run in an image and leave nothing running or mounted |
+//! | `build` | the stages: unpack, install, files, tidy, pack, record |
+//! | `cache` | package files that earlier builds downloaded |
+//! | `commands` | the verbs of the command line |
+
+mod build;
+mod cache;
+mod cli;
+mod commands;
+mod format;
+mod limits;
+mod mapping;
+mod plan;
+mod sandbox;
+mod spec;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use terminal::{ExitStatus, Printer};
+
+use cli::{Cli, Command};
+use commands::CommandError;
+
+/// The program.
+pub fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    if let [_, command, rest @ ..] = arguments.as_slice()
+        && command == sandbox::COMMAND
+    {
+        return sandbox::child_main(rest);
+    }
+    let cli = Cli::parse();
+    let printer = Printer::new(cli.quiet);
+    terminal::finish(&printer, run(&cli, &printer))
+}
+
+fn run(cli: &Cli, printer: &Printer) -> Result<ExitStatus, CommandError> {
+    // `-o` is an override here, so the log has no options; the variable ROOTCELLAR_LOG works as everywhere.
+    terminal::log::init(&terminal::log::LogArgs::default())?;
+    match &cli.command {
+        Command::Build(args) => commands::build::run(args, printer),
+        Command::Validate(args) => commands::validate::run(args, printer),
+        Command::Plan(args) => commands::plan::run(args, printer),
+    }
+}

@@ -1,0 +1,12 @@
+//! The limits of this program, in one place.
+
+/// How often the result of a template is rendered again.
+pub(crate) const TEMPLATE_ROUNDS: usize = 8;
+/// How large a rendered template may become.
+pub(crate) const RENDERED_BYTES: usize = 1 << 20;
+/// How many steps the template engine may take for one text; a real one takes a few dozen.
+pub(crate) const TEMPLATE_STEPS: u64 = 200_000;
+/// How large a spec may be. The largest one known has 40 KB, most of it keys.
+pub(crate) const SPEC_BYTES: u64 = 4 << 20;
+/// How many lines of a failed script's output are repeated on the screen.
+pub(crate) const FAILURE_LINES: usize = 15;

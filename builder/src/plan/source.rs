@@ -1,0 +1,127 @@
+//! Where the tree comes from.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::plan::{PlanError, packages};
+use crate::spec::Spec;
+use crate::spec::template::Templates;
+
+/// A downloader and what it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Debian and its relatives, through mmdebstrap.
+    Debootstrap(Debootstrap),
+    /// An archive on this machine.
+    Archive {
+        /// Where it is.
+        path: PathBuf,
+    },
+}
+
+/// What is asked of mmdebstrap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Debootstrap {
+    /// `bookworm`.
+    pub(crate) suite: String,
+    /// Debian's name of the architecture.
+    pub(crate) arch: String,
+    /// Which packages beyond the essential ones.
+    pub(crate) variant: &'static str,
+    /// `main`.
+    pub(crate) components: Vec<String>,
+    /// Packages that are installed from the start.
+    pub(crate) include: Vec<String>,
+    /// The mirror; mmdebstrap chooses when there is none.
+    pub(crate) mirror: Option<String>,
+    /// Armored certificates that must have signed the repository, in place of the host's.
+    pub(crate) keys: Vec<String>,
+    /// Accepts a repository that nobody signed.
+    pub(crate) unverified: bool,
+}
+
+impl Source {
+    /// The source a spec names.
+    pub(crate) fn of(spec: &Spec, templates: &Templates) -> Result<Self, PlanError> {
+        let source = &spec.definition.source;
+        let url = templates.render("source.url", &source.url)?;
+        match source.downloader.as_str() {
+            "debootstrap" => Debootstrap::of(spec, templates, url).map(Self::Debootstrap),
+            "rootfs-http" => archive(&url),
+            other => Err(PlanError::unsupported("source.downloader", format!("the downloader `{other}`"))),
+        }
+    }
+
+    /// What the tree starts from, for the record: `mmdebstrap bookworm`.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Debootstrap(one) => format!("mmdebstrap {}", one.suite),
+            Self::Archive { path } => {
+                format!("archive {}", path.file_name().unwrap_or_default().display())
+            }
+        }
+    }
+
+    /// Whether the package lists in the fresh tree are the newest there are.
+    pub(crate) fn leaves_package_lists(&self) -> bool {
+        matches!(self, Self::Debootstrap(_))
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Debootstrap(one) => {
+                write!(f, "mmdebstrap {} ({}, {})", one.suite, one.variant, one.arch)?;
+                one.mirror.iter().try_for_each(|mirror| write!(f, " from {mirror}"))
+            }
+            Self::Archive { path } => write!(f, "unpack {}", path.display()),
+        }
+    }
+}
+
+impl Debootstrap {
+    fn of(spec: &Spec, templates: &Templates, url: String) -> Result<Self, PlanError> {
+        let source = &spec.definition.source;
+        let variant = VARIANTS.iter().find(|(name, _)| source.variant == *name).map(|(_, variant)| *variant);
+        let mut keys = Vec::new();
+        for (index, key) in source.keys.iter().enumerate() {
+            let what = format!("source.keys.{index}");
+            let key = templates.render(&what, key)?;
+            if !key.contains("BEGIN PGP PUBLIC KEY BLOCK") {
+                return Err(PlanError::unsupported(what, "a key by its fingerprint; give the armored certificate"));
+            }
+            keys.push(key);
+        }
+        if !source.keyserver.is_empty() {
+            return Err(PlanError::unsupported("source.keyserver", "keys from a key server"));
+        }
+        let image = &spec.definition.image;
+        Ok(Self {
+            suite: if source.suite.is_empty() { image.release.to_string() } else { source.suite.to_string() },
+            arch: spec.image.arch.as_str().to_owned(),
+            variant: variant
+                .ok_or_else(|| PlanError::unsupported("source.variant", format!("variant `{}`", source.variant)))?,
+            components: source.components.iter().map(ToString::to_string).collect(),
+            include: packages::early(spec)?,
+            mirror: (!url.is_empty()).then_some(url),
+            keys,
+            unverified: source.skip_verification,
+        })
+    }
+}
+
+fn archive(url: &str) -> Result<Source, PlanError> {
+    let Some(path) = url.strip_prefix("file://") else {
+        return Err(PlanError::unsupported("source.url", format!("`{url}`; `rootfs-http` reads `file://` only")));
+    };
+    if !path.ends_with(".tar") && !path.ends_with(".tar.xz") {
+        return Err(PlanError::unsupported("source.url", format!("`{url}`; expected a `.tar` or `.tar.xz` archive")));
+    }
+    Ok(Source::Archive { path: path.into() })
+}
+
+/// debootstrap's variants and mmdebstrap's of the same content. Without a variant debootstrap installs what is
+/// required or important, which mmdebstrap calls by its name.
+const VARIANTS: [(&str, &str); 4] =
+    [("", "debootstrap"), ("-", "debootstrap"), ("minbase", "minbase"), ("buildd", "buildd")];

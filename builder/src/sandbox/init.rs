@@ -1,0 +1,97 @@
+//! Process 1 of a sandbox.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus, Stdio};
+
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Signal, set_parent_process_death_signal};
+
+use super::{Event, Run, Session, Step, mounts, report};
+
+/// Reads the session from standard input, runs it, and tells what happened on standard output.
+pub(super) fn run() -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    let mut document = Vec::new();
+    io::stdin().read_to_end(&mut document)?;
+    let session: Session = serde_json::from_slice(&document)?;
+    let undo = match mounts::prepare(session.root.as_deref()) {
+        Ok(undo) => undo,
+        Err(error) => return report(&Event::NotPrepared(error.to_string())),
+    };
+    for (path, content) in &session.files {
+        std::fs::write(path, content)?;
+    }
+    let outcome = run_steps(&session);
+    undo.run();
+    report(&outcome?)
+}
+
+fn run_steps(session: &Session) -> io::Result<Event> {
+    for (index, step) in session.steps.iter().enumerate() {
+        report(&Event::Started(index))?;
+        if let Err(reason) = run_step(session, step) {
+            return Ok(Event::Failed(index, reason));
+        }
+    }
+    Ok(Event::Finished)
+}
+
+fn run_step(session: &Session, step: &Step) -> Result<(), String> {
+    let (mut command, _script) = match &step.run {
+        Run::Command(arguments) => {
+            let (program, rest) = arguments.split_first().ok_or("there is no program to run")?;
+            let mut command = Command::new(program);
+            command.args(rest);
+            (command, None)
+        }
+        Run::Script(text) => {
+            let script = in_memory(text).map_err(|error| format!("cannot hold the script in memory: {error}"))?;
+            (Command::new(format!("/proc/self/fd/{}", script.as_raw_fd())), Some(script))
+        }
+    };
+    let log = || io::stderr().as_fd().try_clone_to_owned().map(Stdio::from).map_err(|error| error.to_string());
+    let status = command
+        .env_clear()
+        .envs(&session.environment)
+        .stdin(Stdio::null())
+        .stdout(log()?)
+        .stderr(log()?)
+        .status()
+        .map_err(|error| not_started(&step.run, &error))?;
+    verdict(status)
+}
+
+/// The script as a file without a name. It must survive `exec`: the interpreter opens it by its number.
+fn in_memory(text: &str) -> io::Result<OwnedFd> {
+    let file = memfd_create("action", MemfdFlags::EXEC).or_else(|_| memfd_create("action", MemfdFlags::empty()))?;
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        let written = rustix::io::write(&file, rest)?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    Ok(file)
+}
+
+fn not_started(run: &Run, error: &io::Error) -> String {
+    let missing = error.kind() == io::ErrorKind::NotFound;
+    match run {
+        Run::Script(text) if missing => {
+            let line = text.lines().next().unwrap_or_default();
+            format!("its interpreter `{}` is not in the image", line.trim_start_matches("#!").trim())
+        }
+        Run::Command(arguments) if missing => {
+            format!("there is no program `{}`", arguments.first().map_or("", String::as_str))
+        }
+        Run::Script(_) | Run::Command(_) => format!("it cannot be executed: {error}"),
+    }
+}
+
+fn verdict(status: ExitStatus) -> Result<(), String> {
+    match (status.code(), status.signal()) {
+        (Some(0), _) => Ok(()),
+        (Some(code), _) => Err(format!("exit status {code}")),
+        (None, signal) => Err(format!("killed by signal {}", signal.unwrap_or_default())),
+    }
+}
