@@ -61,22 +61,19 @@ impl Host {
 
 #[test]
 fn names_with_two_dots_or_a_root_are_refused() {
-    for name in ["../secret", "./../secret", "a/../../secret", "..", "/secret", "a/.."] {
+    for name in ["../secret", "./../secret", "a/../../secret", "..", "/only-in-the-image/secret", "a/.."] {
         let host = Host::new();
         for kind in [EntryType::Regular, EntryType::Directory, EntryType::Symlink, EntryType::Fifo] {
             let tar = Forge::default().member(name, kind, "x", b"").end();
             assert!(matches!(host.unpack(&tar), Err(UnpackError::BadName { .. })), "{name} {kind:?}");
         }
     }
-    let host = Host::new();
-    let tar = Forge::default().file(&host.absolute("secret")[..90.min(host.absolute("secret").len())], "x").end();
-    assert!(matches!(host.unpack(&tar), Err(UnpackError::BadName { .. })));
 }
 
 #[test]
 fn a_bad_name_in_an_extended_header_is_refused_like_one_in_a_header() {
     let host = Host::new();
-    for record in ["path=../secret", "path=/secret", "GNU.sparse.name=../secret", "path=a\0b"] {
+    for record in ["path=../secret", "path=/only-in-the-image/secret", "GNU.sparse.name=../secret", "path=a\0b"] {
         let tar = Forge::default().pax(&[record]).file("innocent", "x").end();
         assert!(matches!(host.unpack(&tar), Err(UnpackError::BadName { .. })), "{record}");
     }
@@ -98,20 +95,24 @@ fn a_file_replaces_a_link_of_its_name_and_is_not_written_through_it() {
 #[test]
 fn directories_behind_links_end_inside() {
     let host = Host::new();
-    for target in ["..", "../..", "/", "../etc", &host.absolute(""), &host.absolute("etc"), "/proc/self/cwd", "."] {
+    for target in ["..", "../..", "../etc", &host.absolute(""), &host.absolute("etc"), "/proc/self/cwd", "."] {
         let tar = Forge::default().symlink("way", target).file("way/secret", "x").file("way/etc/passwd", "x");
         let _ = host.unpack(&tar.dir("way/etc").symlink("way/etc/link", "x").hard_link("way/hard", "way/secret").end());
         let _ = fs::remove_file(host.dest("way"));
     }
+    // From the root of the machine, down to the host of this test alone: a failure must not reach the machine.
+    let from_root = format!("way{}", host.absolute("secret"));
+    let _ = host.unpack(&Forge::default().symlink("way", "/").file(&from_root, "x").end());
 }
 
 #[test]
 fn a_library_directory_that_is_a_link_is_followed_as_the_container_would() {
-    for target in ["usr/lib", "/usr/lib", "../../usr/lib"] {
+    // No machine has this directory, so that a failure finds nothing to write to.
+    for target in ["only-in-the-image/lib", "/only-in-the-image/lib", "../../only-in-the-image/lib"] {
         let host = Host::new();
-        let tar = Forge::default().dir("usr/").dir("usr/lib/").symlink("lib", target).file("lib/x", "here").end();
-        host.unpack(&tar).unwrap();
-        assert_eq!(fs::read(host.dest("usr/lib/x")).unwrap(), b"here", "{target}");
+        let tar = Forge::default().dir("only-in-the-image/").dir("only-in-the-image/lib/");
+        host.unpack(&tar.symlink("lib", target).file("lib/x", "here").end()).unwrap();
+        assert_eq!(fs::read(host.dest("only-in-the-image/lib/x")).unwrap(), b"here", "{target}");
     }
 }
 
@@ -130,7 +131,7 @@ fn links_that_were_in_the_destination_before_lead_nowhere_either() {
 #[test]
 fn hard_links_to_the_outside_are_refused() {
     let host = Host::new();
-    for target in ["../secret", "/secret", "a/../../secret"] {
+    for target in ["../secret", "/only-in-the-image/secret", "a/../../secret"] {
         let tar = Forge::default().hard_link("stolen", target).file("stolen", "x").end();
         assert!(matches!(host.unpack(&tar), Err(UnpackError::BadName { .. })), "{target}");
     }
