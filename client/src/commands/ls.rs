@@ -1,0 +1,71 @@
+//! `rootcellar ls`
+
+use formats::lxc_config::LxcConfig;
+use serde::Serialize;
+use terminal::{ExitStatus, Table};
+
+use crate::context::Context;
+use crate::runtime::{self, Container, End, Error, State};
+
+/// List containers and what they are doing.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Show more columns.
+    #[arg(short = 'f', long)]
+    pub fancy: bool,
+}
+
+/// One container of the listing.
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    state: State,
+    /// The pid of its init on the host.
+    pid: Option<i32>,
+    /// Whether a monitor watches it.
+    watched: bool,
+    /// How its init ended, when it ended badly.
+    end: Option<End>,
+    /// Whether it starts with the machine.
+    autostart: bool,
+}
+
+/// Lists the containers.
+pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, Error> {
+    let rows: Vec<Row> = runtime::list(&context.directories.containers)?.iter().map(Row::new).collect();
+    let mut table = Table::new(if args.fancy { &FANCY[..] } else { &FANCY[..2] });
+    for row in &rows {
+        let pid = row.pid.map_or("-".to_owned(), |pid| pid.to_string());
+        let autostart = u8::from(row.autostart).to_string();
+        let cells = [row.name.clone(), row.state.to_string(), pid, autostart, row.note()];
+        table.row(cells.into_iter().take(if args.fancy { FANCY.len() } else { 2 }));
+    }
+    context.printer.listing(context.format, &table, &rows);
+    Ok(ExitStatus::Done)
+}
+
+impl Row {
+    fn new(container: &Container) -> Self {
+        let status = container.status();
+        let config = std::fs::read_to_string(container.directory().join("config")).unwrap_or_default();
+        Self {
+            name: container.name().to_string(),
+            state: status.state,
+            pid: status.pid(),
+            watched: status.is_watched,
+            end: status.end,
+            autostart: LxcConfig::parse(&config).get("lxc.start.auto").is_some_and(|value| value != "0"),
+        }
+    }
+
+    fn note(&self) -> String {
+        match (self.state, self.end) {
+            (State::Aborted, Some(end)) => format!("its init {end}"),
+            (State::Aborted, None) => "its monitor and its init were killed".to_owned(),
+            (State::Running, _) if !self.watched => "its monitor was killed".to_owned(),
+            _ => "-".to_owned(),
+        }
+    }
+}
+
+const FANCY: [&str; 5] = ["NAME", "STATE", "PID", "AUTOSTART", "NOTE"];

@@ -1,0 +1,290 @@
+//! The embedded runtime: containers without LXC installed.
+//!
+//! A container is an ordinary LXC container directory, `<containers>/<name>/{config,rootfs}`; `lxc-start` runs the same
+//! one. The engine is libcontainer, which must never be called in a process with threads. So every step is a process
+//! of its own, our program executed again:
+//!
+//! ```text
+//! rootcellar start ──→ monitor ──→ launcher ──→ init          (launcher ends; init falls to the monitor)
+//!                      │ own session, no container namespace; console, exit status, reboot, cleaning up
+//! rootcellar exec ───→ joiner ───→ the command                (both end together)
+//!                      │ in init's namespaces and cgroups
+//! ```
+//!
+//! Launcher and joiner touch the container's namespaces and run from a sealed copy of the program. There is no daemon:
+//! what is known of a container is in its state directory, and each command compares it with the processes that exist.
+//!
+//! The functions here block and must not be called from asynchronous code. A program other than `rootcellar` says with
+//! [`Container::with_executable`] where `rootcellar` is.
+//!
+//! It needs root. The container has no user namespace: capabilities, devices, system calls and cgroups keep its root in
+//! bounds, as they do for privileged LXC containers, and like these it is no jail for hostile code.
+
+pub(crate) mod error;
+pub(crate) mod join;
+pub(crate) mod launcher;
+pub(crate) mod monitor;
+
+mod auto_mount;
+mod builtin;
+mod capability;
+mod cgroup;
+mod config;
+mod console;
+mod devices;
+mod executable;
+mod halt;
+mod hierarchy;
+mod lock;
+mod mount;
+mod plan;
+mod process;
+mod relay;
+mod removal;
+mod seccomp;
+mod settings;
+mod signal;
+mod spec;
+mod start;
+mod state;
+mod status;
+mod stop;
+mod sys;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use formats::name::Name;
+
+pub use error::{ConfigProblem, Error};
+pub use settings::Notice;
+pub use start::{StartOptions, Started};
+pub use state::End;
+pub use status::{State, Status};
+pub use stop::{StopOptions, Stopped};
+
+use error::failed;
+use executable::Executable;
+use lock::Lock;
+use state::StateDir;
+
+/// One container.
+#[derive(Clone, Debug)]
+pub struct Container {
+    containers: PathBuf,
+    name: Name,
+    state: StateDir,
+    executable: Executable,
+}
+
+/// A command to run in a container.
+#[derive(Clone, Debug)]
+pub struct ExecOptions {
+    /// The command and its arguments.
+    pub command: Vec<String>,
+    /// Added to the environment, each `NAME=VALUE`.
+    pub environment: Vec<String>,
+    /// The working directory in the container.
+    pub directory: String,
+}
+
+impl ExecOptions {
+    /// The command, in `/`, with the container's environment.
+    pub fn new<T: Into<String>>(command: impl IntoIterator<Item = T>) -> Self {
+        Self {
+            command: command.into_iter().map(Into::into).collect(),
+            environment: Vec::new(),
+            directory: "/".to_owned(),
+        }
+    }
+}
+
+impl Container {
+    /// The container `name` of a containers directory. It must have a `config`.
+    pub fn open(containers: &Path, name: &Name) -> Result<Self, Error> {
+        let unknown = || Error::Unknown { name: name.to_string(), containers: containers.to_owned() };
+        let containers = containers.canonicalize().map_err(|_| unknown())?;
+        let directory = containers.join(name.as_str());
+        if !directory.symlink_metadata().is_ok_and(|data| data.is_dir()) || !directory.join("config").is_file() {
+            return Err(unknown());
+        }
+        let state = StateDir::of(&containers, name);
+        Ok(Self { containers, name: name.clone(), state, executable: Executable::default() })
+    }
+
+    /// For programs other than `rootcellar`: where that is.
+    #[must_use]
+    pub fn with_executable(mut self, rootcellar: &Path) -> Self {
+        self.executable = Executable::at(rootcellar);
+        self
+    }
+
+    /// The name.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// The container's directory.
+    pub fn directory(&self) -> PathBuf {
+        self.containers.join(self.name.as_str())
+    }
+
+    /// What the container is doing now.
+    pub fn status(&self) -> Status {
+        status::of(&self.state, &self.directory())
+    }
+
+    /// Starts the container in the background and returns when its init runs.
+    pub fn start(&self, options: &StartOptions) -> Result<Started, Error> {
+        start::detached(self, options)
+    }
+
+    /// Starts the container with the console on the standard streams, in place of the calling program. Returns only
+    /// when that is not possible.
+    pub fn start_in_place(&self, options: &StartOptions, notice: impl FnMut(&Notice)) -> Error {
+        start::in_place(self, options, notice)
+    }
+
+    /// Runs a command in the container, with the standard streams of the calling program, and waits for its end. A
+    /// stream that is a terminal becomes a pseudo terminal of the container.
+    pub fn exec(&self, options: &ExecOptions) -> Result<End, Error> {
+        self.exec_command(options, |command| {
+            use std::os::unix::process::ExitStatusExt;
+            let status = command.status()?;
+            Ok(match status.code() {
+                Some(code) => End::Exited(code),
+                None => End::Killed(status.signal().unwrap_or(libc::SIGKILL)),
+            })
+        })
+    }
+
+    /// Like [`Container::exec`], in place of the calling program. Returns only when that is not possible.
+    pub fn exec_in_place(&self, options: &ExecOptions) -> Error {
+        use std::os::unix::process::CommandExt;
+        match self.exec_command(options, |command| Err::<std::convert::Infallible, _>(command.exec())) {
+            Err(error) => error,
+            Ok(never) => match never {},
+        }
+    }
+
+    fn exec_command<T>(
+        &self,
+        options: &ExecOptions,
+        run: impl FnOnce(&mut Command) -> std::io::Result<T>,
+    ) -> Result<T, Error> {
+        use std::os::fd::AsRawFd;
+        require_root()?;
+        let status = self.status();
+        let (Some(init), State::Running | State::Stopping) = (status.init, status.state) else {
+            return Err(self.not_running());
+        };
+        let request = join::Request {
+            state: self.state.path().to_owned(),
+            init,
+            command: options.command.clone(),
+            environment: options.environment.clone(),
+            directory: options.directory.clone(),
+        };
+        let request = executable::pass(&request).map_err(failed("write", "the request"))?;
+        let (mut command, _copy) = self.executable.sealed_command().map_err(failed("copy", "/proc/self/exe"))?;
+        command.arg("join").arg(request.as_raw_fd().to_string());
+        run(&mut command).map_err(failed("execute", "/proc/self/exe"))
+    }
+
+    /// Halts the container, or kills it when it does not halt in time, and cleans up behind it.
+    pub fn stop(&self, options: &StopOptions) -> Result<Stopped, Error> {
+        stop::stop(self, options)
+    }
+
+    /// Deletes the container's directory. Refuses while the container runs, and while anything is mounted there.
+    pub fn destroy(&self) -> Result<(), Error> {
+        require_root()?;
+        let _lock = Lock::take(self)?;
+        self.refuse_if_running()?;
+        let directory = self.directory();
+        let refuse = |reason| Error::Destroy { name: self.name.to_string(), reason };
+        let mounts = removal::mounts_beneath(&directory).map_err(failed("read", "/proc/self/mountinfo"))?;
+        if let Some(mount) = mounts.first() {
+            return Err(refuse(format!("something is mounted on `{}`", mount.display())));
+        }
+        // liblxc counts the snapshots made of a container here; they need it as their base.
+        if std::fs::read_to_string(directory.join("lxc_snapshots")).is_ok_and(|text| !matches!(text.trim(), "" | "0")) {
+            return Err(refuse("other containers are snapshots of it".to_owned()));
+        }
+        self.clean()?;
+        removal::remove(&self.containers, self.name.as_str()).map_err(failed("delete", directory))
+    }
+
+    fn not_running(&self) -> Error {
+        Error::NotRunning { name: self.name.to_string() }
+    }
+
+    /// Refuses unless nothing runs, under us or under LXC.
+    fn refuse_if_running(&self) -> Result<(), Error> {
+        let status = self.status();
+        let name = || self.name.to_string();
+        match status.state {
+            State::Stopped | State::Aborted => {}
+            State::Starting | State::Running | State::Stopping => {
+                return Err(Error::Running { name: name(), pid: status.pid() });
+            }
+        }
+        if status::runs_under_lxc(&self.directory()) { Err(Error::UnderLxc { name: name() }) } else { Ok(()) }
+    }
+
+    /// Removes what a monitor that was killed left behind. Only with the lock, and when nothing runs.
+    fn clean(&self) -> Result<(), Error> {
+        let cgroup = cgroup::Cgroup::new(&self.state.cgroup_path())?;
+        if cgroup.exists() {
+            cgroup.remove()?;
+        }
+        self.state.remove()
+    }
+}
+
+/// Every container of a directory, by name. Directories with other names than containers can have, and those without a
+/// `config`, are none.
+pub fn list(containers: &Path) -> Result<Vec<Container>, Error> {
+    let entries = match std::fs::read_dir(containers) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed("read", containers))?,
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<Name>().ok());
+    let mut found: Vec<Container> = names.filter_map(|name| Container::open(containers, &name).ok()).collect();
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(found)
+}
+
+fn require_root() -> Result<(), Error> {
+    if rustix::process::geteuid().is_root() { Ok(()) } else { Err(Error::NotRoot) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_directories_with_a_config_are_containers() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["web2", "web1", "empty", ".hidden"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        for name in ["web2", "web1", ".hidden"] {
+            std::fs::write(dir.path().join(name).join("config"), "").unwrap();
+        }
+        std::os::unix::fs::symlink("web1", dir.path().join("link")).unwrap();
+        let names: Vec<String> = list(dir.path()).unwrap().iter().map(|found| found.name().to_string()).collect();
+        assert_eq!(names, ["web1", "web2"]);
+    }
+
+    #[test]
+    fn an_unknown_container_is_named_with_its_directory() {
+        let error = Container::open(Path::new("/nowhere"), &"web1".parse().unwrap()).unwrap_err();
+        assert_eq!(error.to_string(), "there is no container `web1` in `/nowhere`");
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_has_no_containers() {
+        assert!(list(Path::new("/nowhere")).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,244 @@
+//! The cgroups of a container, in every hierarchy the host has.
+//!
+//! ```text
+//! <mount>/rootcellar/<key>/web1/           limits are set here, out of the container's reach
+//!                          └── inner/      the root of the container's cgroup namespace: what it sees as `/`
+//! ```
+//!
+//! `<mount>` is each of: every v1 controller, the named v1 hierarchies (`name=systemd`), and v2, be it all there is or
+//! the `unified` of a hybrid host. A hierarchy left out would leave the container in the host's root of it, where its
+//! init would then rule. Root in a container can write every file of the cgroup it sees as its root: hence the two
+//! levels.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::mount::{MsFlags, mount};
+
+use super::error::{ConfigProblem, Error, failed};
+use super::hierarchy::Hierarchies;
+use super::settings::{CgroupVersion, Limit};
+
+/// One container's cgroups.
+#[derive(Clone, Debug)]
+pub(crate) struct Cgroup {
+    hierarchies: Hierarchies,
+    path: PathBuf,
+}
+
+impl Cgroup {
+    /// The cgroups at `path` below each hierarchy. They need not exist.
+    pub(crate) fn new(path: &Path) -> Result<Self, Error> {
+        let hierarchies = Hierarchies::of_host().map_err(failed("read", "/proc/self/mountinfo"))?;
+        Ok(Self { hierarchies, path: path.to_owned() })
+    }
+
+    /// What the engine is told: the cgroup that becomes the root of the container's namespace, from each hierarchy's
+    /// root.
+    pub(crate) fn engine_path(&self) -> PathBuf {
+        Path::new("/").join(&self.path).join(INNER)
+    }
+
+    /// Makes the cgroups and sets the limits, before any process is in them.
+    pub(crate) fn create(&self, limits: &[Limit]) -> Result<(), CreateError> {
+        for hierarchy in self.hierarchies.iter() {
+            hierarchy.create(&self.path).map_err(CreateError::System)?;
+        }
+        for limit in limits {
+            self.set(limit)?;
+        }
+        for hierarchy in self.hierarchies.iter() {
+            hierarchy.create(&self.path.join(INNER)).map_err(CreateError::System)?;
+        }
+        Ok(())
+    }
+
+    fn set(&self, limit: &Limit) -> Result<(), CreateError> {
+        let refuse = |reason| ConfigProblem::Limit { key: limit.key.clone(), reason };
+        let Some(hierarchy) = self.hierarchies.of_limit(limit) else {
+            if self.hierarchies.has(limit.version) && !limit.file.starts_with("devices.") {
+                return Err(CreateError::Limit(refuse("the host has no such controller".to_owned())));
+            }
+            tracing::debug!(key = limit.key, "`{}` is for the other generation of cgroups", limit.key);
+            return Ok(());
+        };
+        let file = hierarchy.mount.join(&self.path).join(&limit.file);
+        write(&file, &limit.value).map_err(|error| CreateError::Limit(refuse(error.to_string())))
+    }
+
+    /// Whether devices are kept in bounds by a v1 controller. Where not, a program in the kernel has to.
+    pub(crate) fn has_device_controller(&self) -> bool {
+        self.hierarchies.controller("devices").is_some()
+    }
+
+    /// The directory in the v2 hierarchy that limits are set on.
+    pub(crate) fn v2_directory(&self) -> Option<PathBuf> {
+        self.hierarchies.unified().map(|hierarchy| hierarchy.mount.join(&self.path))
+    }
+
+    /// Moves the calling process where the engine will not: into `name=…` hierarchies, and into that of v2 on a hybrid
+    /// host. The engine joins the others itself; when it fails to make the container, it kills every process in them,
+    /// and its caller should live to tell.
+    pub(crate) fn join_what_the_engine_does_not(&self) -> Result<(), Error> {
+        let is_hybrid = self.hierarchies.has(CgroupVersion::V1);
+        for hierarchy in self.hierarchies.iter().filter(|hierarchy| is_hybrid && !hierarchy.is_known_to_the_engine()) {
+            let inner = hierarchy.mount.join(&self.path).join(INNER);
+            write(&inner.join("cgroup.procs"), "0").map_err(failed("join the cgroup", inner))?;
+        }
+        Ok(())
+    }
+
+    /// Moves the calling process into the cgroups of a running container. In v2 a cgroup that has given its controllers
+    /// to its children, as an init system makes it, takes no processes: there, next to init.
+    pub(crate) fn join_running(&self, init: i32) -> Result<(), Error> {
+        for hierarchy in self.hierarchies.iter() {
+            let inner = hierarchy.mount.join(&self.path).join(INNER);
+            let result = write(&inner.join("cgroup.procs"), "0").or_else(|error| match error.raw_os_error() {
+                Some(libc::EBUSY | libc::EOPNOTSUPP) => {
+                    let beside = hierarchy.cgroup_of(init)?;
+                    if beside.starts_with(&inner) { write(&beside.join("cgroup.procs"), "0") } else { Err(error) }
+                }
+                _ => Err(error),
+            });
+            result.map_err(failed("join the cgroup", inner))?;
+        }
+        Ok(())
+    }
+
+    /// Lays out what the container sees below `/sys/fs/cgroup`, on `scratch` in the mount namespace of the calling
+    /// process, and returns the directory to bind there.
+    pub(crate) fn mount_view(&self, scratch: &Path) -> Result<PathBuf, Error> {
+        if !self.hierarchies.has(CgroupVersion::V1)
+            && let Some(unified) = self.hierarchies.unified()
+        {
+            return Ok(unified.mount.join(&self.path).join(INNER));
+        }
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        mount(Some("tmpfs"), scratch, Some("tmpfs"), flags, Some("mode=755,size=64k"))
+            .map_err(failed("mount a tmpfs on", scratch))?;
+        for hierarchy in self.hierarchies.iter() {
+            let Some(name) = hierarchy.name_below(Path::new(ROOT)) else { continue };
+            let target = scratch.join(name);
+            std::fs::create_dir(&target).map_err(failed("create", &target))?;
+            let inner = hierarchy.mount.join(&self.path).join(INNER);
+            mount(Some(&inner), &target, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+                .map_err(failed("bind the cgroup", inner))?;
+        }
+        copy_links(Path::new(ROOT), scratch).map_err(failed("copy the links of", ROOT))?;
+        Ok(scratch.to_owned())
+    }
+
+    /// Whether there is anything left of them.
+    pub(crate) fn exists(&self) -> bool {
+        self.hierarchies.iter().any(|hierarchy| hierarchy.mount.join(&self.path).exists())
+    }
+
+    /// Removes the cgroups, the guest's own included, and their parents when these are empty. Processes that linger in
+    /// them are killed after a while: only ours can be there, for the container's own died with its init.
+    pub(crate) fn remove(&self) -> Result<(), Error> {
+        let patience = Instant::now() + PATIENCE;
+        for hierarchy in self.hierarchies.iter() {
+            let directory = hierarchy.mount.join(&self.path);
+            while let Err(error) = remove_tree(&directory) {
+                if error.raw_os_error() != Some(libc::EBUSY) || Instant::now() > patience + PATIENCE {
+                    return Err(failed("remove the cgroup", directory)(error));
+                }
+                if Instant::now() > patience {
+                    kill_tree(&directory);
+                }
+                sleep(Duration::from_millis(5));
+            }
+            for parent in self.path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()) {
+                if std::fs::remove_dir(hierarchy.mount.join(parent)).is_err() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why cgroups could not be made.
+#[derive(Debug)]
+pub(crate) enum CreateError {
+    System(Error),
+    Limit(ConfigProblem),
+}
+
+/// Writes a control file in one write, as the kernel wants it.
+pub(crate) fn write(file: &Path, value: &str) -> io::Result<()> {
+    use std::io::Write;
+    std::fs::OpenOptions::new().write(true).open(file)?.write_all(value.as_bytes())
+}
+
+/// Directories of a cgroup file system go by rmdir, deepest first; their files go with them.
+fn remove_tree(directory: &Path) -> io::Result<()> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_tree(&entry.path())?;
+        }
+    }
+    std::fs::remove_dir(directory)
+}
+
+fn kill_tree(directory: &Path) {
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        kill_tree(&entry.path());
+    }
+    let pids = std::fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    for pid in pids.lines().filter_map(|pid| pid.parse().ok()).filter(|pid| *pid > 0) {
+        tracing::warn!(pid, "Killing process {pid}, which outlived its container");
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
+/// Where controllers share a mount, links lead to it: `cpu -> cpu,cpuacct`.
+fn copy_links(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        if entry.file_type()?.is_symlink() {
+            std::os::unix::fs::symlink(std::fs::read_link(entry.path())?, to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
+/// The parent of the cgroups of all containers.
+pub(crate) const PREFIX: &str = "rootcellar";
+const INNER: &str = "inner";
+const ROOT: &str = "/sys/fs/cgroup";
+const PATIENCE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_of_directories_is_removed_deepest_first() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("web1/inner/system.slice/a.service")).unwrap();
+        remove_tree(&dir.path().join("web1")).unwrap();
+        assert!(!dir.path().join("web1").exists());
+        remove_tree(&dir.path().join("web1")).unwrap();
+    }
+
+    #[test]
+    fn links_of_shared_controllers_are_copied_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        std::fs::create_dir_all(from.join("cpu,cpuacct")).unwrap();
+        std::fs::create_dir(&to).unwrap();
+        std::os::unix::fs::symlink("cpu,cpuacct", from.join("cpu")).unwrap();
+        copy_links(&from, &to).unwrap();
+        assert_eq!(std::fs::read_link(to.join("cpu")).unwrap(), Path::new("cpu,cpuacct"));
+        assert!(!to.join("cpu,cpuacct").exists());
+    }
+}

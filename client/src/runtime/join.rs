@@ -1,0 +1,332 @@
+//! `exec`: one more process in a running container.
+//!
+//! The calling program is replaced by, or starts, a sealed copy of itself with one thread. That enters the cgroups and
+//! the namespaces of init and forks the command, which the container sees only from there on: nothing of ours is open
+//! in it, its `/proc/self/exe` cannot be written, and until it executes the command it cannot be traced.
+
+use std::ffi::CString;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use libcontainer::oci_spec::runtime::LinuxSeccomp;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use rustix::fs::{Mode, OFlags};
+use rustix::process::DumpableBehavior;
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
+use rustix::termios::isatty;
+use rustix::thread::{CapabilitySet, CapabilitySets, ThreadNameSpaceType};
+use serde::{Deserialize, Serialize};
+use terminal::ExitStatus;
+
+use super::capability::Capabilities;
+use super::cgroup::Cgroup;
+use super::error::{Error, chain};
+use super::plan::{PATH, Plan};
+use super::process::Process;
+use super::relay::{RawMode, Relay, write_all};
+use super::seccomp;
+use super::state::{End, StateDir};
+use super::{executable, sys};
+
+/// What to run, and where.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Request {
+    pub(crate) state: PathBuf,
+    pub(crate) init: Process,
+    pub(crate) command: Vec<String>,
+    /// Added to the environment, `NAME=VALUE`.
+    pub(crate) environment: Vec<String>,
+    pub(crate) directory: String,
+}
+
+/// Runs the command of the request behind the file descriptor, and ends as it ends.
+pub(crate) fn run(request: i32) -> Result<ExitStatus, Error> {
+    let refuse = |reason| Error::Exec { name: String::new(), reason };
+    let request: Request = sys::inherited(request)
+        .and_then(|mut file| executable::take(&mut file))
+        .map_err(|error| refuse(chain(&error)))?;
+    let state = StateDir::at(&request.state).map_err(|error| refuse(chain(&error)))?;
+    let plan = state.plan()?;
+    let end = Joiner { request, plan, state }.run()?;
+    Ok(ExitStatus::Code(end.code()))
+}
+
+struct Joiner {
+    request: Request,
+    plan: Plan,
+    state: StateDir,
+}
+
+impl Joiner {
+    fn run(self) -> Result<End, Error> {
+        let alone = sys::require_single_thread()?;
+        let init = self.request.init;
+        let pidfd = init.open().ok_or_else(|| Error::NotRunning { name: self.plan.name.clone() })?;
+        let profile = seccomp::profile().map_err(|error| self.refuse("make the seccomp profile", &error))?;
+        Cgroup::new(&self.state.cgroup_path())?.join_running(init.pid)?;
+        self.enter(pidfd.as_fd()).map_err(|error| self.refuse("enter the container", &error))?;
+        let terminals =
+            [isatty(rustix::stdio::stdin()), isatty(rustix::stdio::stdout()), isatty(rustix::stdio::stderr())];
+        let pty = if terminals.contains(&true) { Some(Pty::open()) } else { None };
+        let pty = pty.transpose().map_err(|error| self.refuse("open a terminal in the container", &error))?;
+        let signals = signals().map_err(|error| self.refuse("read signals", &error))?;
+        let (mut report, reporter) = io::pipe().map_err(|error| self.refuse("make a pipe", &error))?;
+        let kept = self.plan.capabilities.available().map_err(|error| self.refuse("read capabilities", &error))?;
+        let capabilities = Bounds { kept: kept.bits(), all: Capabilities::default().known_here().bits() };
+        let Some(child) = sys::fork(alone)? else {
+            drop(report);
+            let (reporter, slave) = (OwnedFd::from(reporter), pty.as_ref().map(|pty| &pty.slave));
+            let failure = self.become_command(capabilities, &profile, slave, terminals, &reporter);
+            write_all(&reporter, failure.reason.as_bytes());
+            sys::exit_child(failure.code);
+        };
+        drop(reporter);
+        let master = pty.map(|pty| pty.master);
+        let mut reason = String::new();
+        let _ = report.read_to_string(&mut reason);
+        if !reason.is_empty() {
+            let code = match waitpid(child, None) {
+                Ok(WaitStatus::Exited(_, NOT_FOUND)) => NOT_FOUND,
+                _ => CANNOT_RUN,
+            };
+            let code = u8::try_from(code).unwrap_or(u8::MAX);
+            return Err(Error::Command { name: self.plan.name, reason, code });
+        }
+        relay(child, master, &signals, terminals)
+            .map_err(|error| Error::Exec { name: self.plan.name.clone(), reason: chain(&error) })
+    }
+
+    fn refuse(&self, action: &str, error: &dyn std::error::Error) -> Error {
+        Error::Exec { name: self.plan.name.clone(), reason: format!("cannot {action}: {}", chain(error)) }
+    }
+
+    /// The pid namespace is entered by the next child only.
+    fn enter(&self, init: std::os::fd::BorrowedFd<'_>) -> io::Result<()> {
+        let _ = sys::join_new_session_keyring();
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+        if self.plan.is_32_bit {
+            sys::set_linux32_personality()?;
+        }
+        let namespaces = ThreadNameSpaceType::MOUNT
+            | ThreadNameSpaceType::PROCESS_ID
+            | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
+            | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
+            | ThreadNameSpaceType::NETWORK
+            | ThreadNameSpaceType::CONTROL_GROUP;
+        Ok(rustix::thread::move_into_thread_name_spaces(init, namespaces)?)
+    }
+
+    /// In the child. Says why the command cannot be executed, and with which status to end.
+    fn become_command(
+        &self,
+        capabilities: Bounds,
+        profile: &LinuxSeccomp,
+        slave: Option<&OwnedFd>,
+        terminals: [bool; 3],
+        report: &OwnedFd,
+    ) -> Failure {
+        let prepared = (|| {
+            if let Some(slave) = slave {
+                take_terminal(slave, terminals)?;
+            } else {
+                rustix::process::setsid()?;
+            }
+            sys::close_all_but(report)?;
+            // Only now: a path through one of our descriptors would have led out of the container.
+            rustix::process::chdir(&self.request.directory)?;
+            rustix::process::umask(Mode::from_raw_mode(0o022));
+            nix::unistd::setgroups(&[])?;
+            nix::unistd::setresgid(0.into(), 0.into(), 0.into())?;
+            nix::unistd::setresuid(0.into(), 0.into(), 0.into())?;
+            if self.plan.no_new_privileges {
+                rustix::thread::set_no_new_privs(true)?;
+            }
+            libcontainer::seccomp::initialize_seccomp(profile).map_err(io::Error::other)?;
+            capabilities.apply()
+        })();
+        if let Err(error) = prepared {
+            return Failure { reason: format!("cannot prepare the process: {}", chain(&error)), code: CANNOT_RUN };
+        }
+        sys::reset_signals();
+        execute(&self.request.command, self.environment(terminals.contains(&true)))
+    }
+
+    fn environment(&self, has_terminal: bool) -> Vec<String> {
+        let mut environment = self.plan.environment();
+        environment.push("HOME=/root".to_owned());
+        if has_terminal {
+            environment.push(format!("TERM={}", std::env::var("TERM").unwrap_or_else(|_| "linux".to_owned())));
+        }
+        environment.extend(self.request.environment.iter().cloned());
+        let name = |entry: &str| entry.split('=').next().map(str::to_owned);
+        let mut last: Vec<String> = Vec::new();
+        for entry in environment.into_iter().rev() {
+            if !last.iter().any(|known| name(known) == name(&entry)) {
+                last.push(entry);
+            }
+        }
+        last
+    }
+}
+
+/// Why a command was not executed, and the status that says so: 127 when there is none, 126 otherwise, as a shell has
+/// it.
+struct Failure {
+    reason: String,
+    code: i32,
+}
+
+/// The capabilities to keep, and how many the kernel has.
+#[derive(Clone, Copy)]
+struct Bounds {
+    kept: u64,
+    all: u64,
+}
+
+impl Bounds {
+    /// What is dropped from the bounding set cannot come back through any program, set-uid or with file capabilities.
+    fn apply(self) -> io::Result<()> {
+        for number in (0..u64::BITS).filter(|number| self.all & !self.kept & (1 << number) != 0) {
+            rustix::thread::remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number))?;
+        }
+        let kept = CapabilitySet::from_bits_retain(self.kept);
+        let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+        rustix::thread::clear_ambient_capability_set()?;
+        Ok(rustix::thread::set_capabilities(None, sets)?)
+    }
+}
+
+/// Makes the pseudo terminal the controlling terminal and puts it where our side has a terminal. A terminal of the host
+/// never enters a container: its root could type into it.
+fn take_terminal(slave: &OwnedFd, terminals: [bool; 3]) -> io::Result<()> {
+    rustix::process::setsid()?;
+    rustix::process::ioctl_tiocsctty(slave)?;
+    let [stdin, stdout, stderr] = terminals;
+    if stdin {
+        rustix::stdio::dup2_stdin(slave)?;
+    }
+    if stdout {
+        rustix::stdio::dup2_stdout(slave)?;
+    }
+    if stderr {
+        rustix::stdio::dup2_stderr(slave)?;
+    }
+    Ok(())
+}
+
+/// Looks for the command in the `PATH` of its environment, as execvpe(3) does.
+fn execute(command: &[String], environment: Vec<String>) -> Failure {
+    let name = command.first().cloned().unwrap_or_default();
+    let path = environment.iter().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or(PATH);
+    let candidates: Vec<String> = if name.contains('/') {
+        vec![name.clone()]
+    } else {
+        path.split(':').map(|directory| format!("{directory}/{name}")).collect()
+    };
+    let strings =
+        |texts: &[String]| texts.iter().map(|text| CString::new(text.as_str())).collect::<Result<Vec<_>, _>>();
+    let (Ok(arguments), Ok(variables)) = (strings(command), strings(&environment)) else {
+        return Failure { reason: "the command or its environment holds a zero byte".to_owned(), code: CANNOT_RUN };
+    };
+    let mut error = nix::errno::Errno::ENOENT;
+    for candidate in candidates {
+        let Ok(file) = CString::new(candidate) else { continue };
+        match nix::unistd::execve(&file, &arguments, &variables) {
+            Err(nix::errno::Errno::ENOENT | nix::errno::Errno::ENOTDIR) => {}
+            Err(other) => error = other,
+        }
+    }
+    match error {
+        nix::errno::Errno::ENOENT => {
+            Failure { reason: format!("the container has no command `{name}`"), code: NOT_FOUND }
+        }
+        error => Failure { reason: format!("cannot execute `{name}`: {}", error.desc()), code: CANNOT_RUN },
+    }
+}
+
+/// A pseudo terminal of the container's own `/dev/pts`.
+struct Pty {
+    master: OwnedFd,
+    slave: OwnedFd,
+}
+
+impl Pty {
+    /// Root in the container can put anything at the path: what is there must be a devpts and its multiplexer.
+    fn open() -> io::Result<Self> {
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let master = rustix::fs::open("/dev/pts/ptmx", flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&master)?;
+        let device = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+        if rustix::fs::fstatfs(&master)?.f_type != DEVPTS_MAGIC || device != PTMX {
+            return Err(io::Error::other("`/dev/pts/ptmx` of the container is no terminal multiplexer"));
+        }
+        unlockpt(&master)?;
+        let slave = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+        Ok(Self { master, slave })
+    }
+}
+
+/// Signals that whoever runs us may send, to be passed on.
+fn signals() -> nix::Result<SignalFd> {
+    let mut mask = SigSet::empty();
+    for signal in PASSED_ON.into_iter().chain([Signal::SIGCHLD, Signal::SIGWINCH]) {
+        mask.add(signal);
+    }
+    mask.thread_block()?;
+    SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+}
+
+fn relay(child: Pid, master: Option<OwnedFd>, signals: &SignalFd, terminals: [bool; 3]) -> io::Result<End> {
+    let [stdin, stdout, stderr] = terminals;
+    let _raw = if stdin { RawMode::of_stdin()? } else { None };
+    let mut relay = Relay::new(master, stdin)?;
+    let terminal = match (stdout, stderr) {
+        (true, _) => rustix::stdio::stdout(),
+        (false, true) => rustix::stdio::stderr(),
+        (false, false) => rustix::stdio::stdin(),
+    };
+    relay.copy_size(terminal);
+    let mut sink = |bytes: &[u8]| write_all(terminal, bytes);
+    loop {
+        relay.wait(&[signals.as_fd()], None, &mut sink)?;
+        while let Ok(Some(info)) = signals.read_signal() {
+            let Ok(signal) =
+                i32::try_from(info.ssi_signo).map_err(drop).and_then(|n| Signal::try_from(n).map_err(drop))
+            else {
+                continue;
+            };
+            match signal {
+                Signal::SIGCHLD => {}
+                Signal::SIGWINCH => relay.copy_size(terminal),
+                signal => {
+                    let _ = nix::sys::signal::kill(child, signal);
+                }
+            }
+        }
+        let end = match waitpid(child, Some(WaitPidFlag::WNOHANG))? {
+            WaitStatus::Exited(_, status) => End::Exited(status),
+            WaitStatus::Signaled(_, signal, _) => End::Killed(signal as i32),
+            _ => continue,
+        };
+        relay.drain(&mut sink);
+        return Ok(end);
+    }
+}
+
+const PASSED_ON: [Signal; 7] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGALRM,
+];
+const NOT_FOUND: i32 = 127;
+const CANNOT_RUN: i32 = 126;
+const DEVPTS_MAGIC: rustix::fs::FsWord = 0x1cd1;
+const PTMX: (u32, u32) = (5, 2);

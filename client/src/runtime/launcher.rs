@@ -1,0 +1,106 @@
+//! The launcher: a short-lived process with one thread that makes the container and lets its init go.
+//!
+//! The engine forks without exec and runs ordinary code in the child, so it must never be called in a process with
+//! threads; it also knows neither the `name=systemd` hierarchy nor the `unified` one of a hybrid host. So the launcher
+//! enters those itself, and is executed from a sealed copy of our program, because the
+//! engine's child shows it to the container.
+
+use std::fs::File;
+use std::io::{BufRead, Write};
+use std::path::Path;
+
+use libcontainer::container::builder::ContainerBuilder;
+use libcontainer::syscall::syscall::SyscallType;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use serde::{Deserialize, Serialize};
+use terminal::ExitStatus;
+
+use super::cgroup::Cgroup;
+use super::error::{Error, chain, failed};
+use super::plan::Plan;
+use super::process::Process;
+use super::state::StateDir;
+use super::sys;
+use super::{signal, spec};
+
+/// What the launcher tells the monitor, one line of JSON on its standard output.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Launch {
+    /// The container is made; its init, with this pid, waits for the word to go.
+    Made(i32),
+    /// It could not be made.
+    Failed(String),
+}
+
+/// Makes the container, reports it, waits for a line on standard input, lets init go.
+pub(crate) fn run(state: &Path) -> Result<ExitStatus, Error> {
+    sys::require_single_thread()?;
+    let state = StateDir::at(state).map_err(failed("use the state directory", state))?;
+    let plan = state.plan()?;
+    let made = make(&state, &plan);
+    let launch = match &made {
+        Ok(container) => Launch::Made(container.pid().map_or(0, |pid| pid.as_raw())),
+        Err(reason) => Launch::Failed(reason.clone()),
+    };
+    report(&launch)?;
+    let Ok(mut container) = made else { return Ok(ExitStatus::Failed) };
+    let mut word = String::new();
+    let heard = std::io::stdin().lock().read_line(&mut word).unwrap_or(0);
+    let go = if heard == 0 { Err("the monitor is gone".to_owned()) } else { container.start().map_err(|e| chain(&e)) };
+    if let Err(reason) = go {
+        if let Some(init) = container.pid().and_then(|pid| Process::find(pid.as_raw())?.open()) {
+            let _ = signal::send(init, libc::SIGKILL);
+        }
+        return Err(Error::Start { name: plan.name, reason });
+    }
+    Ok(ExitStatus::Done)
+}
+
+fn make(state: &StateDir, plan: &Plan) -> Result<libcontainer::container::Container, String> {
+    let view = prepare(state, plan).map_err(|error| chain(&error))?;
+    let cgroup = Cgroup::new(&state.cgroup_path()).map_err(|error| chain(&error))?.engine_path();
+    let spec = spec::build(plan, &cgroup, &view).map_err(|error| chain(&error))?;
+    spec.save(state.file("config.json")).map_err(|error| chain(&error))?;
+    sys::reset_signals();
+    ContainerBuilder::new(plan.name.clone(), SyscallType::default())
+        .with_root_path(state.file("engine"))
+        .map_err(|error| chain(&error))?
+        .with_console_socket(Some(state.file("console.sock")))
+        .validate_id()
+        .map_err(|error| chain(&error))?
+        .as_init(state.path())
+        .with_systemd(false)
+        .with_detach(true)
+        .build()
+        .map_err(|error| chain(&error))
+}
+
+/// Takes the calling process as close to the container as the engine lets us, and returns what the container will see
+/// as `/sys/fs/cgroup`.
+fn prepare(state: &StateDir, plan: &Plan) -> Result<std::path::PathBuf, Error> {
+    let cgroup = Cgroup::new(&state.cgroup_path())?;
+    cgroup.join_what_the_engine_does_not()?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    if let Err(error) = sys::join_new_session_keyring() {
+        tracing::debug!(%error, "The container gets no session keyring of its own");
+    }
+    let network = if spec::has_own_network(plan) { CloneFlags::CLONE_NEWNET } else { CloneFlags::empty() };
+    unshare(CloneFlags::CLONE_NEWNS | network).map_err(failed("make namespaces for", state.path()))?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)
+        .map_err(failed("stop the propagation of mounts at", "/"))?;
+    if spec::has_own_network(plan) {
+        sys::bring_up_loopback().map_err(failed("bring up the interface", "lo"))?;
+    }
+    let scratch = state.file("cgroup");
+    std::fs::create_dir_all(&scratch).map_err(failed("create", &scratch))?;
+    cgroup.mount_view(&scratch)
+}
+
+fn report(launch: &Launch) -> Result<(), Error> {
+    let mut line = serde_json::to_vec(launch).map_err(failed("write", "the report of the launcher"))?;
+    line.push(b'\n');
+    let stdout = rustix::stdio::stdout().try_clone_to_owned().map_err(failed("use", "standard output"))?;
+    File::from(stdout).write_all(&line).map_err(failed("write", "the report of the launcher"))
+}

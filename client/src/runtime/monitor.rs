@@ -1,0 +1,311 @@
+//! The monitor: one process per running container, its own session, alive as long as the container.
+//!
+//! It is the parent that init and stray processes fall back to (`PR_SET_CHILD_SUBREAPER`), holds the console, records
+//! how init ended, starts the container again when it asked for a reboot, and cleans up behind it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::{ChildStdin, Command, Stdio};
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+use terminal::ExitStatus;
+
+use super::cgroup::{Cgroup, CreateError};
+use super::console::{Console, ConsoleLog, ConsoleSocket};
+use super::devices;
+use super::error::{Error, chain, failed};
+use super::executable::Executable;
+use super::halt;
+use super::launcher::Launch;
+use super::plan::Plan;
+use super::process::Process;
+use super::relay::{RawMode, Relay, write_all};
+use super::signal;
+use super::state::{End, Record, StateDir};
+use super::sys;
+
+/// What the monitor tells who started it, one line of JSON on its standard output.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Report {
+    /// The container runs; this is the pid of its init.
+    Started(i32),
+    /// It does not, for this reason.
+    Failed(String),
+}
+
+/// Runs the container in the background: the calling process ends at once, the monitor lives on.
+pub(crate) fn run_detached(state: &Path) -> Result<ExitStatus, Error> {
+    if sys::fork(sys::require_single_thread()?)?.is_some() {
+        sys::exit_child(0);
+    }
+    rustix::process::setsid().map_err(failed("make a session for", state))?;
+    let mut monitor = Monitor::new(state, false)?;
+    let mut tell = |report: &Report| {
+        let mut line = serde_json::to_vec(report).unwrap_or_default();
+        line.push(b'\n');
+        write_all(rustix::stdio::stdout(), &line);
+        // Who reads the report waits for the end of it.
+        let _ = std::fs::File::open("/dev/null").map(|null| rustix::stdio::dup2_stdout(&null));
+    };
+    monitor.run(&mut tell).map(|_| ExitStatus::Done)
+}
+
+/// Runs the container in the foreground: its console is our standard input and output.
+pub(crate) fn run_attached(state: &Path) -> Result<ExitStatus, Error> {
+    let mut monitor = Monitor::new(state, true)?;
+    let mut failure = None;
+    let end = monitor.run(&mut |report| {
+        if let Report::Failed(reason) = report {
+            failure = Some(reason.clone());
+        }
+    })?;
+    match (failure, end) {
+        (Some(reason), _) => Err(Error::Start { name: monitor.plan.name, reason }),
+        (None, End::Killed(HALT)) => Ok(ExitStatus::Done),
+        (None, end) => Ok(ExitStatus::Code(end.code())),
+    }
+}
+
+struct Monitor {
+    state: StateDir,
+    plan: Plan,
+    cgroup: Cgroup,
+    record: Record,
+    signals: SignalFd,
+    is_attached: bool,
+}
+
+impl Monitor {
+    fn new(state: &Path, is_attached: bool) -> Result<Self, Error> {
+        sys::require_single_thread()?;
+        let path = state;
+        let state = StateDir::at(path).map_err(failed("use the state directory", path))?;
+        std::env::set_current_dir(path).map_err(failed("enter", path))?;
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+            .map_err(failed("become the parent of orphans for", path))?;
+        let record = Record::new().map_err(failed("read", "/proc/self"))?;
+        state.write_record(&record)?;
+        let (plan, cgroup) = (state.plan()?, Cgroup::new(&state.cgroup_path())?);
+        let mut mask = SigSet::empty();
+        for signal in
+            [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGWINCH]
+        {
+            mask.add(signal);
+        }
+        mask.thread_block().map_err(failed("block signals in", "/proc/self"))?;
+        let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+            .map_err(failed("read signals of", "/proc/self"))?;
+        Ok(Self { state, plan, cgroup, record, signals, is_attached })
+    }
+
+    fn run(&mut self, tell: &mut dyn FnMut(&Report)) -> Result<End, Error> {
+        let mut is_first = true;
+        let end = loop {
+            let (init, console) = match self.launch() {
+                Ok(launched) => launched,
+                Err(reason) => {
+                    tracing::error!("{reason}");
+                    self.clean(None)?;
+                    if is_first {
+                        tell(&Report::Failed(reason));
+                        return Ok(End::Exited(1));
+                    }
+                    return Err(Error::Start { name: self.plan.name.clone(), reason });
+                }
+            };
+            if is_first {
+                tell(&Report::Started(init.pid));
+                is_first = false;
+            }
+            let end = self.watch(init, console)?;
+            if end != End::Killed(REBOOT) || self.is_stopping() {
+                break end;
+            }
+            tracing::info!("The container asked for a reboot");
+            self.cgroup.remove()?;
+            self.record.init = None;
+            self.record.is_started = false;
+            self.remove_engine_state()?;
+        };
+        // Init that ended badly of its own accord leaves its last words behind.
+        let is_good = matches!(end, End::Exited(0) | End::Killed(HALT)) || self.is_stopping() || self.is_attached;
+        self.clean((!is_good).then_some(end))?;
+        Ok(end)
+    }
+
+    /// Makes the container and lets its init go.
+    fn launch(&mut self) -> Result<(Process, Console), String> {
+        let limits: Vec<_> = self.plan.v1_limits.iter().chain(&self.plan.v2_limits).cloned().collect();
+        self.cgroup.create(&limits).map_err(|error| match error {
+            CreateError::System(error) => chain(&error),
+            CreateError::Limit(problem) => problem.to_string(),
+        })?;
+        if !self.cgroup.has_device_controller()
+            && let Some(directory) = self.cgroup.v2_directory()
+        {
+            devices::restrict(&directory, &self.plan.v2_limits).map_err(|error| chain(&error))?;
+        }
+        let socket = ConsoleSocket::listen(Path::new("console.sock")).map_err(|error| chain(&error))?;
+        let (mut command, _copy) = Executable::default().sealed_command().map_err(|error| chain(&error))?;
+        command.arg("launch").arg(self.state.path());
+        let mut launcher = Launcher::spawn(command)?;
+        let launched = (|| {
+            let pid = launcher.made()?;
+            let init = Process::find(pid).ok_or("its init died before it was let go")?;
+            let console = socket.accept().map_err(|error| chain(&error))?;
+            self.record.init = Some(init);
+            self.record.is_started = true;
+            self.state.write_record(&self.record).map_err(|error| chain(&error))?;
+            launcher.let_go()?;
+            Ok((init, console))
+        })();
+        launcher.end();
+        launched
+    }
+
+    /// Serves the console until init has ended.
+    fn watch(&mut self, init: Process, console: Console) -> Result<End, Error> {
+        let reads_stdin = self.is_attached;
+        let _raw = if self.is_attached { RawMode::of_stdin().ok().flatten() } else { None };
+        let mut log = ConsoleLog::open(&self.state.file("console.log"))
+            .map_err(failed("open", self.state.file("console.log")))?;
+        let is_attached = self.is_attached;
+        let mut sink = |bytes: &[u8]| {
+            log.add(bytes);
+            if is_attached {
+                write_all(rustix::stdio::stdout(), bytes);
+            }
+        };
+        let Console { master, .. } = &console;
+        let master = master.try_clone().map_err(failed("use the console of", self.state.path()))?;
+        let mut relay =
+            Relay::new(Some(master), reads_stdin).map_err(failed("use the console of", self.state.path()))?;
+        if self.is_attached {
+            relay.copy_size(rustix::stdio::stdin());
+        }
+        let mut asked = false;
+        loop {
+            relay.wait(&[self.signals.as_fd()], None, &mut sink).map_err(failed("wait for", "/proc/self"))?;
+            while let Ok(Some(info)) = self.signals.read_signal() {
+                match i32::try_from(info.ssi_signo) {
+                    Ok(libc::SIGCHLD) => {}
+                    Ok(libc::SIGWINCH) => relay.copy_size(rustix::stdio::stdin()),
+                    _ => {
+                        self.pass_on(init, asked);
+                        asked = true;
+                    }
+                }
+            }
+            if let Some(end) = reap(init) {
+                relay.drain(&mut sink);
+                return Ok(end);
+            }
+        }
+    }
+
+    /// A monitor that is told to end halts its container first, and kills it when told again.
+    fn pass_on(&self, init: Process, was_asked: bool) {
+        self.mark_stopping();
+        let signal = if was_asked { libc::SIGKILL } else { halt::choose(&self.plan, init).unwrap_or(libc::SIGKILL) };
+        if let Some(pidfd) = init.open() {
+            let _ = signal::send(pidfd, signal);
+        }
+    }
+
+    fn mark_stopping(&self) {
+        let _ = std::fs::write(self.state.file(STOPPING), "");
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.state.file(STOPPING).exists()
+    }
+
+    fn clean(&mut self, end: Option<End>) -> Result<(), Error> {
+        self.cgroup.remove()?;
+        match end {
+            None => self.state.remove(),
+            Some(end) => {
+                self.record.end = Some(end);
+                self.remove_engine_state()?;
+                self.state.write_record(&self.record)
+            }
+        }
+    }
+
+    fn remove_engine_state(&self) -> Result<(), Error> {
+        let engine = self.state.file("engine");
+        match std::fs::remove_dir_all(&engine) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", engine)(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Collects every child that has ended, and says how `init` did if it is among them.
+fn reap(init: Process) -> Option<End> {
+    let mut end = None;
+    loop {
+        match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, status)) if pid.as_raw() == init.pid => end = Some(End::Exited(status)),
+            Ok(WaitStatus::Signaled(pid, signal, _)) if pid.as_raw() == init.pid => {
+                end = Some(End::Killed(signal as i32));
+            }
+            Ok(WaitStatus::StillAlive) | Err(_) => return end,
+            Ok(_) => {}
+        }
+    }
+}
+
+struct Launcher {
+    pid: Pid,
+    words: Option<ChildStdin>,
+    reports: BufReader<std::process::ChildStdout>,
+}
+
+impl Launcher {
+    fn spawn(mut command: Command) -> Result<Self, String> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| format!("cannot run the launcher: {error}"))?;
+        let reports = child.stdout.take().ok_or("the launcher has no output")?;
+        Ok(Self {
+            pid: Pid::from_raw(child.id().cast_signed()),
+            words: child.stdin.take(),
+            reports: BufReader::new(reports),
+        })
+    }
+
+    fn made(&mut self) -> Result<i32, String> {
+        let mut line = String::new();
+        let _ = self.reports.by_ref().take(REPORT_BYTES).read_line(&mut line);
+        match serde_json::from_str(&line) {
+            Ok(Launch::Made(pid)) => Ok(pid),
+            Ok(Launch::Failed(reason)) => Err(reason),
+            Err(_) => Err("the launcher ended without a word".to_owned()),
+        }
+    }
+
+    fn let_go(&mut self) -> Result<(), String> {
+        let words = self.words.as_mut().ok_or("the launcher does not listen")?;
+        words.write_all(b"go\n").map_err(|error| format!("the launcher does not listen: {error}"))
+    }
+
+    /// Without a word to go, a launcher that loses its input kills the container it made.
+    fn end(mut self) {
+        self.words = None;
+        let _ = waitpid(self.pid, None);
+    }
+}
+
+/// The file that tells the monitor that the end of the container is wanted.
+pub(crate) const STOPPING: &str = "stopping";
+/// How the kernel ends the init of a pid namespace that halts or powers off (reboot(2)).
+const HALT: i32 = libc::SIGINT;
+/// And one that reboots.
+const REBOOT: i32 = libc::SIGHUP;
+const REPORT_BYTES: u64 = 64 * 1024;

@@ -1,0 +1,123 @@
+//! One start of a container, worked out in full: what the monitor, the launcher and every later `exec` go by.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::auto_mount::AutoMounts;
+use super::capability::Capabilities;
+use super::error::ConfigProblem;
+use super::mount::{self, Mount};
+use super::settings::{CgroupVersion, Limit, Network, Settings};
+
+/// `plan.json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    pub(crate) name: String,
+    pub(crate) rootfs: PathBuf,
+    pub(crate) rootfs_is_readonly: bool,
+    pub(crate) hostname: String,
+    pub(crate) is_32_bit: bool,
+    pub(crate) command: Vec<String>,
+    pub(crate) directory: String,
+    pub(crate) environment: Vec<String>,
+    pub(crate) mounts: Vec<Mount>,
+    pub(crate) auto_mounts: AutoMounts,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) no_new_privileges: bool,
+    pub(crate) network: Network,
+    pub(crate) pty_max: u32,
+    pub(crate) sysctl: Vec<(String, String)>,
+    pub(crate) v1_limits: Vec<Limit>,
+    pub(crate) v2_limits: Vec<Limit>,
+    pub(crate) halt_signal: Option<i32>,
+    pub(crate) stop_signal: Option<i32>,
+}
+
+impl Plan {
+    /// Completes the settings with defaults and looks at the host: every bind mount must have its source.
+    pub(crate) fn new(name: &str, settings: Settings, command: Vec<String>) -> Result<Self, ConfigProblem> {
+        if !settings.rootfs.is_dir() {
+            return Err(ConfigProblem::MissingRootfs(settings.rootfs));
+        }
+        let mounts = mount::plan(&settings.mounts, &settings.rootfs)?;
+        let (v1_limits, v2_limits) = (settings.limits(CgroupVersion::V1), settings.limits(CgroupVersion::V2));
+        let command = match (command.is_empty(), settings.init) {
+            (false, _) => command,
+            (true, Some(init)) => init,
+            (true, None) => vec![INIT.to_owned()],
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            rootfs: settings.rootfs,
+            rootfs_is_readonly: settings.rootfs_is_readonly,
+            hostname: settings.hostname.unwrap_or_else(|| name.to_owned()),
+            is_32_bit: settings.is_32_bit,
+            command,
+            directory: settings.init_directory.unwrap_or_else(|| "/".to_owned()),
+            environment: settings.environment,
+            mounts,
+            auto_mounts: settings.auto_mounts,
+            capabilities: settings.capabilities,
+            no_new_privileges: settings.no_new_privileges,
+            network: settings.network,
+            pty_max: settings.pty_max.unwrap_or(PTY_MAX),
+            sysctl: settings.sysctl,
+            v1_limits,
+            v2_limits,
+            halt_signal: settings.halt_signal,
+            stop_signal: settings.stop_signal,
+        })
+    }
+
+    /// The environment of every process the runtime starts in the container. `container` is how init systems and
+    /// others know where they are (systemd's "Container Interface").
+    pub(crate) fn environment(&self) -> Vec<String> {
+        let mut environment = vec![format!("PATH={PATH}"), "container=lxc".to_owned()];
+        environment.extend(self.environment.iter().map(|entry| {
+            // A name without a value passes on our own.
+            if entry.contains('=') {
+                entry.clone()
+            } else {
+                format!("{entry}={}", std::env::var(entry).unwrap_or_default())
+            }
+        }));
+        environment
+    }
+}
+
+/// Where commands are looked for in a container.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const INIT: &str = "/sbin/init";
+const PTY_MAX: u32 = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_fill_what_the_configuration_leaves_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { rootfs: dir.path().to_owned(), ..Settings::default() };
+        let plan = Plan::new("web1", settings, Vec::new()).unwrap();
+        assert_eq!((plan.hostname.as_str(), plan.directory.as_str()), ("web1", "/"));
+        assert_eq!(plan.command, ["/sbin/init"]);
+        assert!(plan.environment().contains(&"container=lxc".to_owned()));
+    }
+
+    #[test]
+    fn the_command_of_this_start_goes_before_the_configured_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let init = Some(vec!["/bin/init".to_owned()]);
+        let settings = Settings { rootfs: dir.path().to_owned(), init, ..Settings::default() };
+        let plan = Plan::new("web1", settings, vec!["sleep".to_owned(), "9".to_owned()]).unwrap();
+        assert_eq!(plan.command, ["sleep", "9"]);
+    }
+
+    #[test]
+    fn a_missing_root_file_system_is_refused() {
+        let settings = Settings { rootfs: "/nowhere/rootfs".into(), ..Settings::default() };
+        let problem = Plan::new("web1", settings, Vec::new()).unwrap_err();
+        assert_eq!(problem, ConfigProblem::MissingRootfs("/nowhere/rootfs".into()));
+    }
+}

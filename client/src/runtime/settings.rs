@@ -1,0 +1,327 @@
+//! What a container's configuration asks for, as values the runtime acts on.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::auto_mount::AutoMounts;
+use super::builtin;
+use super::capability::Capabilities;
+use super::config::Item;
+use super::error::ConfigProblem;
+use super::signal;
+
+/// One container's settings, and a notice for each key that is not done.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) rootfs: PathBuf,
+    pub(crate) rootfs_is_readonly: bool,
+    pub(crate) hostname: Option<String>,
+    pub(crate) is_32_bit: bool,
+    pub(crate) environment: Vec<String>,
+    /// Lines in the form of fstab(5), those of `lxc.mount.fstab` first.
+    pub(crate) mounts: Vec<String>,
+    pub(crate) auto_mounts: AutoMounts,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) no_new_privileges: bool,
+    pub(crate) init: Option<Vec<String>>,
+    pub(crate) init_directory: Option<String>,
+    pub(crate) halt_signal: Option<i32>,
+    pub(crate) stop_signal: Option<i32>,
+    pub(crate) network: Network,
+    pub(crate) pty_max: Option<u32>,
+    pub(crate) sysctl: Vec<(String, String)>,
+    pub(crate) limits: Vec<Limit>,
+    pub(crate) notices: Vec<Notice>,
+}
+
+/// The container's network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Network {
+    /// The host's own.
+    Host,
+    /// One of its own, with nothing but the loopback interface.
+    #[default]
+    Empty,
+}
+
+/// A value for a file of a cgroup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Limit {
+    pub(crate) key: String,
+    pub(crate) version: CgroupVersion,
+    /// The file, `memory.max`.
+    pub(crate) file: String,
+    pub(crate) value: String,
+}
+
+/// Which generation of cgroups a limit is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum CgroupVersion {
+    V1,
+    V2,
+}
+
+/// Something the configuration asks for and the embedded runtime does otherwise or not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The key, `lxc.hook.pre-start`.
+    pub key: String,
+    /// What happens instead, as a clause: `it is not done`.
+    pub effect: String,
+}
+
+impl std::fmt::Display for Notice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "`{}`: {}", self.key, self.effect)
+    }
+}
+
+impl Settings {
+    /// Interprets a configuration, in order: as in liblxc, a later value replaces an earlier one, a list grows, and an
+    /// empty value clears a list.
+    pub(crate) fn new(items: &[Item]) -> Result<Self, ConfigProblem> {
+        let mut settings = Self::default();
+        for item in items {
+            settings.apply(&current_name(&item.key), &item.value)?;
+        }
+        if settings.rootfs.as_os_str().is_empty() {
+            return Err(ConfigProblem::NoRootfs);
+        }
+        settings.notices.dedup();
+        Ok(settings)
+    }
+
+    #[expect(clippy::too_many_lines, reason = "one line per key: a table, not a flow")]
+    fn apply(&mut self, key: &str, value: &str) -> Result<(), ConfigProblem> {
+        let bad = |expected| ConfigProblem::Value { key: key.to_owned(), expected, found: value.to_owned() };
+        match key {
+            "lxc.rootfs.path" => self.rootfs = rootfs(value)?,
+            "lxc.rootfs.options" => self.rootfs_is_readonly = value.split(',').any(|option| option == "ro"),
+            "lxc.uts.name" => self.hostname = Some(value.to_owned()),
+            "lxc.arch" => self.is_32_bit = is_32_bit(value).ok_or_else(|| bad("an architecture"))?,
+            "lxc.environment" => extend(&mut self.environment, value),
+            "lxc.mount.entry" => extend(&mut self.mounts, value),
+            "lxc.mount.fstab" => self.add_fstab(Path::new(value))?,
+            "lxc.mount.auto" => self.auto_mounts.apply(value, &mut self.notices),
+            "lxc.cap.drop" => self.capabilities.drop(value).map_err(|()| bad("names of capabilities"))?,
+            "lxc.cap.keep" => self.capabilities.keep(value).map_err(|()| bad("names of capabilities or `none`"))?,
+            "lxc.no_new_privs" => self.no_new_privileges = value == "1",
+            "lxc.init.cmd" | "lxc.execute.cmd" => {
+                let words: Vec<String> = value.split_whitespace().map(str::to_owned).collect();
+                self.init = (!words.is_empty()).then_some(words);
+            }
+            "lxc.init.cwd" => self.init_directory = Some(value.to_owned()),
+            "lxc.signal.halt" => self.halt_signal = Some(signal::parse(value).ok_or_else(|| bad("a signal"))?),
+            "lxc.signal.stop" => self.stop_signal = Some(signal::parse(value).ok_or_else(|| bad("a signal"))?),
+            "lxc.pty.max" => self.pty_max = Some(value.parse().map_err(|_| bad("a number"))?),
+            "lxc.idmap" if !value.is_empty() => return Err(ConfigProblem::UserNamespace),
+            "lxc.apparmor.profile" if Path::new("/sys/kernel/security/apparmor").exists() && value != "unconfined" => {
+                self.notice(key, "no profile is applied");
+            }
+            _ if key.starts_with("lxc.net.") => self.apply_network(key, value),
+            _ if key.starts_with("lxc.sysctl.") => {
+                self.sysctl.push((key.trim_start_matches("lxc.sysctl.").to_owned(), value.to_owned()));
+            }
+            _ if key.starts_with("lxc.cgroup.") || key.starts_with("lxc.cgroup2.") => self.apply_limit(key, value),
+            _ if REPLACED.iter().any(|prefix| key.starts_with(prefix)) || value.is_empty() => {
+                tracing::debug!(key, value, "`{key}` has no effect in the embedded runtime");
+            }
+            _ => self.notice(key, "it is not done"),
+        }
+        Ok(())
+    }
+
+    fn notice(&mut self, key: &str, effect: &str) {
+        self.notices.push(Notice { key: key.to_owned(), effect: effect.to_owned() });
+    }
+
+    fn add_fstab(&mut self, file: &Path) -> Result<(), ConfigProblem> {
+        let text = std::fs::read_to_string(file).map_err(|_| ConfigProblem::MissingInclude(file.to_owned()))?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        self.mounts.splice(0..0, lines.map(str::to_owned));
+        Ok(())
+    }
+
+    fn apply_network(&mut self, key: &str, value: &str) {
+        match (key.ends_with(".type"), value) {
+            (true, "none") => self.network = Network::Host,
+            (true, "empty" | "") => self.network = Network::Empty,
+            (true, kind) => {
+                self.network = Network::Empty;
+                self.notice(key, &format!("a network of type `{kind}` is not done; the container has only loopback"));
+            }
+            (false, _) => tracing::debug!(key, value, "`{key}` has no effect in the embedded runtime"),
+        }
+    }
+
+    fn apply_limit(&mut self, key: &str, value: &str) {
+        let (version, file) = match key.strip_prefix("lxc.cgroup2.") {
+            Some(file) => (CgroupVersion::V2, file),
+            None => (CgroupVersion::V1, key.trim_start_matches("lxc.cgroup.")),
+        };
+        if !file.contains('.') || file.starts_with("dir.") {
+            self.notice(key, "it is not done");
+        } else if value.is_empty() {
+            self.limits.retain(|limit| limit.key != key);
+        } else {
+            let (key, file, value) = (key.to_owned(), file.to_owned(), value.to_owned());
+            self.limits.push(Limit { key, version, file, value });
+        }
+    }
+
+    /// The limits for one generation of cgroups. A configuration without a word about devices gets our own list.
+    pub(crate) fn limits(&self, version: CgroupVersion) -> Vec<Limit> {
+        let mut limits: Vec<Limit> = self.limits.iter().filter(|limit| limit.version == version).cloned().collect();
+        if !self.limits.iter().any(|limit| limit.file.starts_with("devices.")) {
+            let device = |file: &str, value: &str| Limit {
+                key: "the default list of devices".to_owned(),
+                version,
+                file: file.to_owned(),
+                value: value.to_owned(),
+            };
+            limits.push(device("devices.deny", "a"));
+            limits.extend(builtin::DEVICES.map(|value| device("devices.allow", value)));
+        }
+        limits
+    }
+}
+
+fn extend(list: &mut Vec<String>, value: &str) {
+    if value.is_empty() {
+        list.clear();
+    } else {
+        list.push(value.to_owned());
+    }
+}
+
+fn rootfs(value: &str) -> Result<PathBuf, ConfigProblem> {
+    match value.split_once(':') {
+        Some(("dir", path)) => Ok(path.into()),
+        Some((kind, _)) if !value.starts_with('/') => Err(ConfigProblem::RootfsKind(kind.to_owned())),
+        _ => Ok(value.into()),
+    }
+}
+
+fn is_32_bit(value: &str) -> Option<bool> {
+    match value {
+        "linux32" => Some(true),
+        "linux64" => Some(false),
+        _ => value.parse::<formats::arch::Arch>().ok().map(|arch| arch.personality() == "linux32"),
+    }
+}
+
+/// The name a key has had since LXC 2.1 (compat level 4).
+fn current_name(key: &str) -> String {
+    let renamed = match key {
+        "lxc.rootfs" => "lxc.rootfs.path",
+        "lxc.utsname" => "lxc.uts.name",
+        "lxc.pts" => "lxc.pty.max",
+        "lxc.tty" => "lxc.tty.max",
+        "lxc.mount" => "lxc.mount.fstab",
+        "lxc.id_map" => "lxc.idmap",
+        "lxc.init_cmd" => "lxc.init.cmd",
+        "lxc.haltsignal" => "lxc.signal.halt",
+        "lxc.stopsignal" => "lxc.signal.stop",
+        "lxc.aa_profile" => "lxc.apparmor.profile",
+        "lxc.seccomp" => "lxc.seccomp.profile",
+        _ => match key.strip_prefix("lxc.network.") {
+            Some(rest) => return format!("lxc.net.0.{rest}"),
+            None => key,
+        },
+    };
+    renamed.to_owned()
+}
+
+/// Keys whose job the embedded runtime does in its own way, and keys for other programs than the one that starts a
+/// container.
+const REPLACED: [&str; 17] = [
+    "lxc.apparmor.",
+    "lxc.autodev",
+    "lxc.console.",
+    "lxc.ephemeral",
+    "lxc.group",
+    "lxc.hook.clone",
+    "lxc.hook.destroy",
+    "lxc.idmap",
+    "lxc.log.",
+    "lxc.monitor.",
+    "lxc.rootfs.managed",
+    "lxc.rootfs.mount",
+    "lxc.seccomp.",
+    "lxc.signal.reboot",
+    "lxc.start.",
+    "lxc.tty.",
+    "lxc.uts.",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use formats::lxc_config::LxcConfig;
+
+    fn settings(text: &str) -> Result<Settings, ConfigProblem> {
+        let config = LxcConfig::parse(text);
+        let item = |(key, value): (&str, &str)| Item { key: key.to_owned(), value: value.to_owned(), file: "c".into() };
+        let mut items: Vec<Item> = config.items().map(item).collect();
+        items.push(item(("lxc.rootfs.path", "dir:/srv/web1")));
+        Settings::new(&items)
+    }
+
+    #[test]
+    fn keys_that_are_not_done_are_named() {
+        let settings = settings("lxc.hook.pre-start = /x\nlxc.net.0.type = veth\nlxc.net.0.link = br0\n").unwrap();
+        let keys: Vec<&str> = settings.notices.iter().map(|notice| notice.key.as_str()).collect();
+        assert_eq!(keys, ["lxc.hook.pre-start", "lxc.net.0.type"]);
+        assert_eq!(settings.network, Network::Empty);
+    }
+
+    #[test]
+    fn a_container_with_mapped_users_is_refused() {
+        assert_eq!(settings("lxc.idmap = u 0 100000 65536").unwrap_err(), ConfigProblem::UserNamespace);
+        assert_eq!(settings("lxc.id_map = u 0 100000 65536").unwrap_err(), ConfigProblem::UserNamespace);
+    }
+
+    #[test]
+    fn the_names_of_old_lxc_are_understood() {
+        let settings = settings("lxc.utsname = old\nlxc.network.type = none\nlxc.pts = 7\n").unwrap();
+        assert_eq!(settings.hostname.as_deref(), Some("old"));
+        assert_eq!((settings.network, settings.pty_max), (Network::Host, Some(7)));
+        assert!(settings.notices.is_empty());
+    }
+
+    #[test]
+    fn only_directories_are_root_file_systems() {
+        assert_eq!(rootfs("dir:/srv/a").unwrap(), Path::new("/srv/a"));
+        assert_eq!(rootfs("/srv/a:b").unwrap(), Path::new("/srv/a:b"));
+        assert_eq!(rootfs("overlay:/a:/b").unwrap_err(), ConfigProblem::RootfsKind("overlay".to_owned()));
+    }
+
+    #[test]
+    fn a_configuration_without_devices_gets_the_default_list() {
+        let limits = settings("lxc.cgroup2.memory.max = 1G").unwrap().limits(CgroupVersion::V2);
+        assert_eq!((limits[0].file.as_str(), limits[1].file.as_str()), ("memory.max", "devices.deny"));
+        let limits = settings("lxc.cgroup.devices.allow = a").unwrap().limits(CgroupVersion::V1);
+        assert_eq!(limits.len(), 1);
+    }
+
+    #[test]
+    fn an_empty_limit_clears_the_earlier_ones() {
+        let settings = settings("lxc.cgroup.pids.max = 9\nlxc.cgroup.pids.max =\nlxc.cgroup.pids.max = 8\n").unwrap();
+        assert_eq!(settings.limits.len(), 1);
+        assert_eq!(settings.limits[0].value, "8");
+    }
+
+    #[test]
+    fn signals_and_commands_are_read() {
+        let settings = settings("lxc.signal.halt = SIGRTMIN+4\nlxc.init.cmd = /bin/init --fast\n").unwrap();
+        assert_eq!(settings.halt_signal, Some(38));
+        assert_eq!(settings.init.unwrap(), ["/bin/init", "--fast"]);
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_form_is_refused_with_its_key() {
+        let problem = settings("lxc.signal.stop = SIGNOTHING").unwrap_err();
+        assert!(matches!(problem, ConfigProblem::Value { key, .. } if key == "lxc.signal.stop"));
+    }
+}

@@ -1,0 +1,117 @@
+//! The system calls that no library wraps safely.
+#![allow(unsafe_code, reason = "each wraps one system call; the safety comment says what makes it sound")]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+use nix::unistd::{ForkResult, Pid};
+
+use super::error::Error;
+
+/// The proof that the process has one thread. None of ours starts another.
+#[derive(Clone, Copy)]
+pub(crate) struct SingleThread(());
+
+/// Refuses to go on in a process with threads: what follows forks, or changes what belongs to one thread.
+pub(crate) fn require_single_thread() -> Result<SingleThread, Error> {
+    let threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+    if threads == 1 { Ok(SingleThread(())) } else { Err(Error::Threads { threads }) }
+}
+
+/// Forks. `None` is the child.
+pub(crate) fn fork(_: SingleThread) -> Result<Option<Pid>, Error> {
+    // SAFETY: the process has one thread, so the child's memory is in no state that another thread left half done.
+    match unsafe { nix::unistd::fork() } {
+        Ok(ForkResult::Parent { child }) => Ok(Some(child)),
+        Ok(ForkResult::Child) => Ok(None),
+        Err(errno) => Err(Error::Io { action: "fork from", path: "/proc/self".into(), source: errno.into() }),
+    }
+}
+
+/// Ends a forked child at once, without running what its parent had registered for its own end.
+pub(crate) fn exit_child(status: i32) -> ! {
+    // SAFETY: the call does not return and touches no memory.
+    unsafe { libc::_exit(status) }
+}
+
+/// Closes every file descriptor but the standard streams and `kept`.
+pub(crate) fn close_all_but(kept: &OwnedFd) -> io::Result<()> {
+    let kept = u32::try_from(kept.as_raw_fd()).map_err(io::Error::other)?;
+    for (first, last) in [(3, kept.saturating_sub(1)), (kept.max(2) + 1, u32::MAX)] {
+        // SAFETY: only called in a forked child right before exec: no owner of a descriptor runs again.
+        let result = if first <= last { unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } } else { 0 };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Gives every signal its default effect and blocks none, as a program expects to be started. Rust ignores SIGPIPE.
+pub(crate) fn reset_signals() {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: SIG_DFL is no function of ours; where a signal cannot be changed the call fails without effect.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
+}
+
+/// Gives the calling process a session keyring of its own: the container must not see the keys of who started it.
+pub(crate) fn join_new_session_keyring() -> io::Result<()> {
+    // SAFETY: the name is null, which stands for an anonymous keyring.
+    let result = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<u8>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Makes the machine look like its 32-bit sister to the calling process.
+pub(crate) fn set_linux32_personality() -> io::Result<()> {
+    // SAFETY: the call takes an integer and touches no memory.
+    let result = unsafe { libc::personality(PER_LINUX32) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Brings up the loopback interface of the network namespace the calling process is in.
+pub(crate) fn bring_up_loopback() -> io::Result<()> {
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
+    // SAFETY: an `ifreq` of zeros is a valid value: it holds integers, bytes and unions of these.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (place, byte) in request.ifr_name.iter_mut().zip(b"lo") {
+        *place = byte.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(0);
+    // SAFETY: the kernel reads one `ifreq`, which lives through the call.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The file descriptor this process was given by number on its command line.
+pub(crate) fn inherited(number: i32) -> io::Result<File> {
+    if number <= 2 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: the process that executed us opened it for us alone; nothing else here owns it.
+    let fd = unsafe { OwnedFd::from_raw_fd(number) };
+    rustix::io::fcntl_setfd(fd.as_fd(), rustix::io::FdFlags::CLOEXEC)?;
+    Ok(File::from(fd))
+}
+
+const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
+/// `include/uapi/linux/personality.h`.
+const PER_LINUX32: libc::c_ulong = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_with_threads_cannot_fork() {
+        // The test harness runs each test in a thread beside its own.
+        assert!(matches!(require_single_thread(), Err(Error::Threads { threads }) if threads > 1));
+    }
+
+    #[test]
+    fn the_standard_streams_are_not_taken_over() {
+        assert!(inherited(1).is_err());
+    }
+}
