@@ -49,7 +49,8 @@ pub(crate) fn to_text(list: &[u8]) -> Option<String> {
         let id = if is_named { id.to_string() } else { String::new() };
         let letter = |bit: u8, letter: char| if permissions & bit == 0 { '-' } else { letter };
         let separator = if text.is_empty() { "" } else { "," };
-        text.push_str(&format!("{separator}{kind}:{id}:{}{}{}", letter(4, 'r'), letter(2, 'w'), letter(1, 'x')));
+        text.extend([separator, kind, ":", &id, ":"]);
+        text.extend([letter(4, 'r'), letter(2, 'w'), letter(1, 'x')]);
     }
     Some(text)
 }
@@ -76,9 +77,8 @@ fn entry(text: &str) -> Option<(u16, u32, u16)> {
     };
     let (tag, id) = match (qualifier, number) {
         ("", _) => (owner, NO_ID),
-        (_, Some(number)) => (named, number.parse().ok()?),
         ("root", None) => (named, 0),
-        (number, None) => (named, number.parse().ok()?),
+        (_, Some(number)) | (number, None) => (named, number.parse().ok()?),
     };
     let mut bits = 0;
     for letter in permissions.chars() {

@@ -60,13 +60,21 @@ impl RootDir {
 
     /// Whether there is something at the path, links followed.
     pub fn exists(&self, path: impl AsRef<Path>) -> io::Result<bool> {
-        found(self.resolve(path.as_ref().as_os_str().as_bytes(), OFlags::PATH.union(OFlags::CLOEXEC), Mode::empty()))
+        self.finds(path.as_ref(), OFlags::empty())
     }
 
     /// Whether there is something at the path; a link counts wherever it points.
     pub fn symlink_exists(&self, path: impl AsRef<Path>) -> io::Result<bool> {
-        let flags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-        found(self.resolve(path.as_ref().as_os_str().as_bytes(), flags, Mode::empty()))
+        self.finds(path.as_ref(), OFlags::NOFOLLOW)
+    }
+
+    fn finds(&self, path: &Path, flags: OFlags) -> io::Result<bool> {
+        let flags = flags.union(OFlags::PATH).union(OFlags::CLOEXEC);
+        match self.resolve(path.as_os_str().as_bytes(), flags, Mode::empty()) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// Opens a regular file by looking at it first.
@@ -149,14 +157,6 @@ pub(crate) fn resolve(
 /// A path that names exactly what `node` is open on, even when that is a link.
 pub(crate) fn proc_path(node: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", node.as_raw_fd())
-}
-
-fn found(opened: rustix::io::Result<OwnedFd>) -> io::Result<bool> {
-    match opened {
-        Ok(_) => Ok(true),
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
-        Err(errno) => Err(errno.into()),
-    }
 }
 
 const RETRIES: usize = 128;

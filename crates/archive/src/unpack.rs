@@ -44,6 +44,8 @@ pub struct UnpackOptions {
     pub ownership: Ownership,
     /// What becomes of character and block devices.
     pub devices: DevicePolicy,
+    /// What becomes of directories that are there already.
+    pub existing_directories: ExistingDirectories,
     /// The ids that exist here; an owner outside of them is an error before anything is made with it.
     pub ids: IdMaps,
     /// Members to leave out.
@@ -60,6 +62,7 @@ impl UnpackOptions {
         Ok(Self {
             ownership: if is_root { Ownership::Restore } else { Ownership::Keep },
             devices: if is_root && ids.is_identity() { DevicePolicy::Create } else { DevicePolicy::Skip },
+            existing_directories: ExistingDirectories::Update,
             ids,
             excludes: Excludes::default(),
             limits: UnpackLimits::default(),
@@ -86,6 +89,25 @@ pub enum DevicePolicy {
     Skip,
 }
 
+/// What becomes of directories that are there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExistingDirectories {
+    /// They get the attributes the archive says, and a link in the place of a directory is replaced: GNU tar's rule.
+    Update,
+    /// They stay as they are, and so do links to directories: dpkg's rule, by which packages share directories. New ones
+    /// get their attributes before anything is put in, so their time is that of the last change in them.
+    Keep,
+}
+
+/// A member of an archive, for those who keep a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its path without a leading `./` or a trailing slash; empty for the root.
+    pub path: Vec<u8>,
+    /// Whether it is a directory.
+    pub is_directory: bool,
+}
+
 /// What was unpacked, and what was not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnpackSummary {
@@ -106,6 +128,29 @@ pub struct UnpackSummary {
 /// Unpacks the archive `tar` into the directory `dest`, which must exist and which nobody else may change meanwhile.
 /// The archive's `./`, where it has one, gives `dest` itself its owner, mode and times.
 pub fn unpack(tar: impl Read, dest: &Path, options: &UnpackOptions) -> Result<UnpackSummary, UnpackError> {
+    unpack_with(tar, dest, options, |_| {})
+}
+
+/// [`unpack`], and the members in their order, without those that were left out by [`UnpackOptions::excludes`].
+pub fn unpack_listed(
+    tar: impl Read,
+    dest: &Path,
+    options: &UnpackOptions,
+) -> Result<(UnpackSummary, Vec<Listed>), UnpackError> {
+    let mut list = Vec::new();
+    let summary = unpack_with(tar, dest, options, |member| {
+        let is_directory = matches!(member.kind, Kind::Directory);
+        list.push(Listed { path: member.path.as_bytes().to_vec(), is_directory });
+    })?;
+    Ok((summary, list))
+}
+
+fn unpack_with(
+    tar: impl Read,
+    dest: &Path,
+    options: &UnpackOptions,
+    mut seen: impl FnMut(&Member),
+) -> Result<UnpackSummary, UnpackError> {
     let failed = |source| UnpackError::System { action: "open", member: dest.display().to_string(), source };
     let root = RootDir::open(dest).map_err(failed)?;
     attributes::forget_inherited(&root);
@@ -116,6 +161,7 @@ pub fn unpack(tar: impl Read, dest: &Path, options: &UnpackOptions) -> Result<Un
             placed.exclude(&member);
         } else {
             placed.place(&member, &mut members)?;
+            seen(&member);
         }
     }
     placed.finish()

@@ -1,5 +1,7 @@
 //! Whatever an archive holds, nothing outside of the destination is made, changed or removed.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, reason = "these are tests")]
+
 #[path = "common/forge.rs"]
 mod forge;
 #[path = "common/tree.rs"]
@@ -12,7 +14,7 @@ use std::path::PathBuf;
 use forge::Forge;
 use rootcellar_archive::unpack::{UnpackError, UnpackLimits, UnpackOptions, UnpackSummary, unpack};
 use tar::EntryType;
-use tree::{Tree, assert_same, look};
+use tree::{Tree, assert_same, look_beside};
 
 /// A host with a `secret` and a directory, and the destination beside them.
 struct Host {
@@ -33,9 +35,7 @@ impl Host {
     }
 
     fn outside(dir: &std::path::Path) -> Tree {
-        let mut tree = look(&dir.join("host"));
-        tree.retain(|path, _| !path.starts_with("./dest"));
-        tree
+        look_beside(&dir.join("host"), "dest")
     }
 
     fn dest(&self, path: &str) -> PathBuf {

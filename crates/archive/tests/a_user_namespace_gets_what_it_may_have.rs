@@ -2,6 +2,8 @@
 //!
 //! The namespace is a real one: this test runs itself again, inside of it.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, reason = "these are tests")]
+
 #[path = "common/forge.rs"]
 mod forge;
 #[path = "common/tree.rs"]

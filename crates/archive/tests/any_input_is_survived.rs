@@ -1,5 +1,7 @@
 //! No input makes us panic or touch anything outside of the destination, and what we pack comes back.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, reason = "these are tests")]
+
 #[path = "common/forge.rs"]
 mod forge;
 #[path = "common/tree.rs"]
@@ -19,23 +21,20 @@ use rootcellar_archive::pack::{PackOptions, pack_tree};
 use rootcellar_archive::unpack::{DevicePolicy, UnpackLimits, UnpackOptions, unpack};
 use rootcellar_archive::xz::{DecodeLimits, Decoder};
 use tar::EntryType;
-use tree::{assert_same, in_whole_seconds, look};
+use tree::{assert_same, in_whole_seconds, look, look_beside, open_up};
 
 /// Unpacks beside a file of the host, and compares the host before and after.
 fn unpack_beside_a_host(tar: &[u8]) {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir.path().join("host/dest")).unwrap();
     fs::write(dir.path().join("host/x"), "of the host").unwrap();
-    let outside = || {
-        let mut tree = look(&dir.path().join("host"));
-        tree.retain(|path, _| !path.starts_with("./dest"));
-        tree
-    };
+    let outside = || look_beside(&dir.path().join("host"), "dest");
     let before = outside();
     let limits = UnpackLimits { entries: 1000, unpacked_bytes: 1 << 20, ..UnpackLimits::default() };
     let options = UnpackOptions { limits, devices: DevicePolicy::Skip, ..UnpackOptions::for_this_process().unwrap() };
     let _ = unpack(tar, &dir.path().join("host/dest"), &options);
     assert_same(&outside(), &before, "the host");
+    open_up(&dir.path().join("host/dest"));
     let _ = read_members(tar, &MemberLimits::default());
 }
 

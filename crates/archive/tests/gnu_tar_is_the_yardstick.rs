@@ -1,5 +1,7 @@
 //! What we pack GNU tar unpacks, and what GNU tar packs we unpack, with nothing lost.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, reason = "these are tests")]
+
 #[path = "common/tree.rs"]
 mod tree;
 

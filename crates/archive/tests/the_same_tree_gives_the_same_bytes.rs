@@ -1,5 +1,7 @@
 //! An archive depends on the tree alone: not on where it is, on the order it was made in, or on the machine.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, reason = "these are tests")]
+
 #[path = "common/tree.rs"]
 mod tree;
 

@@ -90,7 +90,7 @@ impl<'a> Attributes<'a> {
 /// Names and values.
 type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Labels and measurements (SELinux, IMA, EVM) belong to the host that makes them, overlay's marks to a mount.
+/// Labels and measurements (`SELinux`, IMA, EVM) belong to the host that makes them, overlay's marks to a mount.
 fn belongs_to_image(name: &[u8]) -> bool {
     let overlay = name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
     let wanted: [&[u8]; 5] =

@@ -35,25 +35,21 @@ impl<'a> Fields<'a> {
         header.set_uid(small(self.user, LARGEST_ID, "uid", &mut records));
         header.set_gid(small(self.group, LARGEST_ID, "gid", &mut records));
         header.set_size(small(self.size, LARGEST_NUMBER, "size", &mut records));
-        header.set_mtime(match u64::try_from(self.mtime) {
-            Ok(mtime) => small(mtime, LARGEST_NUMBER, "mtime", &mut records),
-            Err(_) => {
-                records.push(b"mtime", self.mtime.to_string().as_bytes());
-                0
-            }
-        });
+        if let Ok(mtime) = u64::try_from(self.mtime) {
+            header.set_mtime(small(mtime, LARGEST_NUMBER, "mtime", &mut records));
+        } else {
+            header.set_mtime(0);
+            records.push(b"mtime", self.mtime.to_string().as_bytes());
+        }
         if let Some(ustar) = header.as_ustar_mut() {
             ustar.set_device_major(self.device.0);
             ustar.set_device_minor(self.device.1);
-            match split(self.name) {
-                Some((prefix, name)) => {
-                    fill(&mut ustar.prefix, prefix);
-                    fill(&mut ustar.name, name);
-                }
-                None => {
-                    records.push(b"path", self.name);
-                    fill(&mut ustar.name, self.name);
-                }
+            if let Some((prefix, name)) = split(self.name) {
+                fill(&mut ustar.prefix, prefix);
+                fill(&mut ustar.name, name);
+            } else {
+                records.push(b"path", self.name);
+                fill(&mut ustar.name, self.name);
             }
             if self.link.len() > ustar.linkname.len() {
                 records.push(b"linkpath", self.link);

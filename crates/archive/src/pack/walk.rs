@@ -30,7 +30,7 @@ pub(super) fn pack<W: Write>(root: &Path, packer: &mut Packer<W>, options: &Pack
         attributes: Attributes::new(&options.ids),
         buffer: vec![0; BUFFER_BYTES],
     };
-    walk.directory(dir, b"./".to_vec(), &stat)
+    walk.directory(&dir, b"./", &stat)
 }
 
 struct Walk<'a, W: Write> {
@@ -52,17 +52,17 @@ struct Child {
 
 impl<W: Write> Walk<'_, W> {
     /// Packs a directory and everything in it. `member` ends with a slash.
-    fn directory(&mut self, dir: OwnedFd, member: Vec<u8>, stat: &Stat) -> Result<(), PackError> {
+    fn directory(&mut self, dir: &OwnedFd, member: &[u8], stat: &Stat) -> Result<(), PackError> {
         let xattrs =
-            self.attributes.of_file(dir.as_fd()).map_err(PackError::reading("read the attributes of", &member))?;
-        let fields = Fields { xattrs: &xattrs, ..self.fields(&member, EntryType::Directory, stat)? };
+            self.attributes.of_file(dir.as_fd()).map_err(PackError::reading("read the attributes of", member))?;
+        let fields = Fields { xattrs: &xattrs, ..self.fields(member, EntryType::Directory, stat)? };
         self.packer.member(&fields)?;
-        for child in self.children(dir.as_fd(), &member)? {
+        for child in self.children(dir.as_fd(), member)? {
             match FileType::from_raw_mode(child.stat.st_mode) {
                 FileType::Directory => {
-                    let subdir = rustix::fs::openat(&dir, &child.name, DIRECTORY, Mode::empty())
+                    let subdir = rustix::fs::openat(dir, &child.name, DIRECTORY, Mode::empty())
                         .map_err(PackError::reading("open", &child.member))?;
-                    self.directory(subdir, child.member, &child.stat)?;
+                    self.directory(&subdir, &child.member, &child.stat)?;
                 }
                 kind => self.leaf(dir.as_fd(), &child, kind)?,
             }

@@ -63,12 +63,11 @@ fn matches(mut pattern: &[u8], mut name: &[u8]) -> bool {
 fn matches_one(pattern: &[u8], byte: u8) -> Option<&[u8]> {
     match pattern {
         [b'?', rest @ ..] => Some(rest),
-        [b'\\', literal, rest @ ..] => (*literal == byte).then_some(rest),
         [b'[', class @ ..] => match matches_class(class, byte) {
             Some((found, rest)) => found.then_some(rest),
             None => (byte == b'[').then_some(class),
         },
-        [literal, rest @ ..] => (*literal == byte).then_some(rest),
+        [b'\\', literal, rest @ ..] | [literal, rest @ ..] => (*literal == byte).then_some(rest),
         [] => None,
     }
 }
@@ -86,8 +85,7 @@ fn matches_class(class: &[u8], byte: u8) -> Option<(bool, &[u8])> {
         (low, high, rest) = match rest {
             [b']', after @ ..] if !first => return Some((found != negated, after)),
             [low, b'-', high, after @ ..] if *high != b']' => (*low, *high, after),
-            [b'\\', literal, after @ ..] => (*literal, *literal, after),
-            [literal, after @ ..] => (*literal, *literal, after),
+            [b'\\', literal, after @ ..] | [literal, after @ ..] => (*literal, *literal, after),
             [] => return None,
         };
         found |= (low..=high).contains(&byte);

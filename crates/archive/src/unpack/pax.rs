@@ -160,7 +160,8 @@ mod tests {
 
     /// A record with the length it has.
     fn record(text: &str) -> Vec<u8> {
-        let length = (text.len()..).find(|length| length.to_string().len() + text.len() + 2 == *length).unwrap();
+        let length =
+            (text.len()..=text.len() + 9).find(|length| length.to_string().len() + text.len() + 2 == *length).unwrap();
         format!("{length} {text}\n").into_bytes()
     }
 

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::attributes::{Attributes, times};
 use super::entry::{Kind, Member, Members};
 use super::name::MemberPath;
-use super::{DevicePolicy, UnpackError, UnpackSummary, is_device};
+use super::{DevicePolicy, ExistingDirectories, UnpackError, UnpackSummary, is_device};
 use crate::beneath::{RootDir, resolve};
 use crate::text::shown;
 
@@ -66,7 +66,8 @@ impl<'a> Placed<'a> {
         // Refused before anything is made, so that an error of ids comes first.
         self.attributes.owner(member)?;
         if is_device(member) && self.attributes.options().devices == DevicePolicy::Skip {
-            return self.skip_device(member);
+            self.skip_device(member);
+            return Ok(());
         }
         self.summary.entries += 1;
         match &member.kind {
@@ -104,14 +105,21 @@ impl<'a> Placed<'a> {
         Ok(self.summary)
     }
 
-    fn skip_device(&mut self, member: &Member) -> Result<(), UnpackError> {
+    fn skip_device(&mut self, member: &Member) {
         self.summary.devices_skipped += 1;
         self.left_out.insert(member.path.clone(), LeftOut::Device);
-        Ok(())
     }
 
     fn directory(&mut self, member: &Member) -> Result<(), UnpackError> {
         let path = member.path.as_bytes();
+        if self.attributes.options().existing_directories == ExistingDirectories::Keep {
+            if self.root.directory(path).is_ok() {
+                return Ok(());
+            }
+            self.make(member, |parent, name| rustix::fs::mkdirat(parent, name, Mode::RWXU))?;
+            let dir = self.root.directory(path).map_err(UnpackError::system("open", path))?;
+            return self.attributes.apply_to_file(dir.as_fd(), member);
+        }
         if !member.path.is_root() {
             self.make(member, |parent, name| {
                 let made = rustix::fs::mkdirat(parent, name, Mode::RWXU);
@@ -195,7 +203,8 @@ impl<'a> Placed<'a> {
         match self.left_out.get(target) {
             Some(LeftOut::Device) => {
                 self.summary.entries -= 1;
-                return self.skip_device(member);
+                self.skip_device(member);
+                return Ok(());
             }
             Some(LeftOut::Excluded) => return Err(bad_link("was left out")),
             None if target.is_root() => return Err(bad_link("is a directory")),
@@ -251,12 +260,11 @@ impl<'a> Placed<'a> {
     fn parent_of(&mut self, path: &MemberPath) -> Result<std::os::fd::BorrowedFd<'_>, UnpackError> {
         let (dir, _) = path.split();
         let cached = self.parent.take().filter(|(known, _)| known == dir);
-        let entry = match cached {
-            Some(entry) => entry,
-            None => {
-                let opened = self.root.ensure_dir(dir);
-                (dir.to_vec(), opened.map_err(UnpackError::system("open the directory of", path.as_bytes()))?)
-            }
+        let entry = if let Some(entry) = cached {
+            entry
+        } else {
+            let opened = self.root.ensure_dir(dir);
+            (dir.to_vec(), opened.map_err(UnpackError::system("open the directory of", path.as_bytes()))?)
         };
         Ok(self.parent.insert(entry).1.as_fd())
     }

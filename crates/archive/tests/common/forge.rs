@@ -34,7 +34,9 @@ impl Forge {
     /// An extended header with these `KEY=VALUE` records.
     pub(crate) fn pax(self, records: &[&str]) -> Self {
         let record = |text: &str| {
-            let length = (text.len()..).find(|length| length.to_string().len() + text.len() + 2 == *length).unwrap();
+            let length = (text.len()..=text.len() + 9)
+                .find(|length| length.to_string().len() + text.len() + 2 == *length)
+                .unwrap();
             format!("{length} {text}\n")
         };
         let records: String = records.iter().map(|text| record(text)).collect();

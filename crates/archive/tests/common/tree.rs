@@ -74,6 +74,25 @@ fn look_into(root: &Path, path: &Path, tree: &mut Tree, first_paths: &mut HashMa
     }
 }
 
+/// What is in `root` without what is beneath its `except`.
+pub(crate) fn look_beside(root: &Path, except: &str) -> Tree {
+    let mut tree = Tree::new();
+    for entry in fs::read_dir(root).unwrap().map(Result::unwrap).filter(|entry| entry.file_name() != except) {
+        look_into(root, &Path::new(".").join(entry.file_name()), &mut tree, &mut HashMap::new());
+    }
+    tree
+}
+
+/// Lets directories without permissions be removed by the one who owns them.
+pub(crate) fn open_up(dir: &Path) {
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).unwrap();
+    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_dir() {
+            open_up(&entry.path());
+        }
+    }
+}
+
 fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut names = vec![0; 65536];
     let listed = rustix::fs::llistxattr(path, names.as_mut_slice()).unwrap_or(0);
