@@ -1,8 +1,9 @@
 //! Verified, resumable download.
 //!
 //! ```text
-//! Fetcher::document  a small document, capped, in memory
-//! Fetcher::file      a file of known size and sha256: url → partial → verified → done
+//! Fetcher::document        a small document, capped, in memory
+//! Fetcher::file            a file of known size and sha256: url → partial → verified → done
+//! Fetcher::unvouched_file  a file that only TLS speaks for
 //! ```
 //!
 //! Everything a server can do to harm a client is bounded by [`Limits`]; everything that can go wrong is a variant of
@@ -20,6 +21,7 @@ mod redirect;
 mod reporter;
 mod response;
 mod trust;
+mod unvouched;
 
 pub use error::{Cause, SetupError, TransferError};
 pub use fetcher::{Fetcher, FetcherOptions};

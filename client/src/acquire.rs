@@ -1,0 +1,231 @@
+//! From what a person asks for to two verified files.
+
+mod download;
+mod error;
+
+use std::fs::File;
+use std::path::Path;
+
+use formats::arch::Arch;
+use formats::compat::{CompatLevel, Mode};
+use formats::image::{ImageId, ImageQuery};
+use formats::index::{BuildName, Index};
+use formats::layout;
+use formats::metadata::LxcMetadata;
+use formats::time::{Span, Timestamp};
+use formats::verified::PastValidity;
+use transfer::TransferError;
+
+use crate::cache::{Cache, CachedBuild, CurrentBuild, Entry};
+use crate::catalog::{Build, Catalog};
+use crate::files::Owner;
+use crate::narrator::{Narrator, Step};
+use crate::remote::Trust;
+use crate::repository::{Repository, RepositoryError};
+use crate::state::RemoteState;
+
+pub use error::AcquireError;
+
+/// An image that is ready to become a container: its files were checked, and stay in the cache while this exists.
+#[derive(Debug)]
+pub struct Acquired {
+    /// What it consists of.
+    pub build: CachedBuild,
+    /// The root file system, at its beginning.
+    pub rootfs: File,
+    /// What it says about itself.
+    pub metadata: LxcMetadata,
+}
+
+/// How the cache is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// A cached build is used while it is fresh; then the server is asked whether there is a newer one.
+    Fresh,
+    /// The server is asked whether there is a newer build.
+    Refresh,
+    /// What is cached is forgotten first.
+    Flush,
+    /// What is cached is used however old it is; the server is asked only when nothing is.
+    Force,
+    /// What is cached is used however old it is, and the server is never asked.
+    Offline,
+}
+
+/// Everything that decides where an image comes from.
+#[derive(Debug)]
+pub struct Source<'a> {
+    /// The server.
+    pub repository: &'a Repository,
+    /// The state directory.
+    pub state: &'a Path,
+    /// The cache.
+    pub cache: &'a Cache,
+    /// Who new files in the state directory belong to.
+    pub owner: Owner,
+    /// Whether the container is the host's or a user's.
+    pub mode: Mode,
+    /// What to do with an index past its validity.
+    pub past_validity: PastValidity,
+    /// The clock.
+    pub now: Timestamp,
+    /// Who is told.
+    pub narrator: &'a Narrator,
+}
+
+impl Source<'_> {
+    /// Gets an image: from the cache where the policy allows, else from the server by way of the cache.
+    ///
+    /// The offline policy: a build that was verified when it was fetched stays usable, however old, and its age is
+    /// stated; nothing is taken on trust, as its files are checked against their digests once more.
+    pub fn acquire(&self, query: &ImageQuery, policy: Policy) -> Result<Acquired, AcquireError> {
+        let cached = self.cached(query)?;
+        if let (Some(current), Policy::Flush) = (&cached, policy) {
+            self.narrator.tell(Step::Flushing);
+            let entry = self.entry(&current.image);
+            let _lock = entry.lock()?;
+            entry.flush()?;
+        }
+        if let Some(current) = &cached
+            && let Some(acquired) = self.without_server(current, query, policy)?
+        {
+            return Ok(acquired);
+        }
+        if policy == Policy::Offline {
+            return Err(AcquireError::NotCached {
+                query: query.clone(),
+                server: self.repository.origin().url.to_string(),
+            });
+        }
+        self.narrator.tell(Step::Index);
+        let catalog = self.catalog(query.name().split('/').next())?;
+        let build = catalog.find(query)?;
+        let entry = self.entry(&build.image);
+        let _lock = entry.lock()?;
+        let acquired = match self.open(&entry, &build.name)? {
+            Some(acquired) => {
+                self.narrator.tell(Step::UpToDate);
+                self.narrator.tell(Step::Cached);
+                acquired
+            }
+            None => self.fetch(build, &entry)?,
+        };
+        if query.serial.is_none() {
+            entry.set_current(&self.fresh(build, &acquired))?;
+        }
+        self.cache.adopt()?;
+        Ok(acquired)
+    }
+
+    /// The images of the server, checked as far as its trust goes.
+    pub fn catalog(&self, distribution: Option<&str>) -> Result<Catalog, AcquireError> {
+        if self.repository.origin().trust == Trust::Tls {
+            return Ok(Catalog::of_index(&self.classic_index()?));
+        }
+        let state =
+            RemoteState::open(self.state, self.repository.origin(), self.owner).map_err(RepositoryError::from)?;
+        let index = self.repository.index(&state, self.now, self.past_validity)?;
+        if self.now > index.expires {
+            self.narrator.printer().warn(format_args!(
+                "the index of `{}` expired on {}; using it because of `--accept-expired-index`",
+                self.repository.origin().url,
+                index.expires
+            ));
+        }
+        Ok(self.repository.catalog(&index, distribution)?)
+    }
+
+    /// The classic index for the newest compat level, or the one without a level where a server has no other. Only
+    /// its absence leads to the older one: a failure must not.
+    fn classic_index(&self) -> Result<Index, AcquireError> {
+        let url = &self.repository.origin().url;
+        if !url.is_https() {
+            return Err(RepositoryError::NothingVouches { url: url.to_string() }.into());
+        }
+        let fetch =
+            |level| self.repository.document(&layout::index(self.mode, level), self.repository.document_limit());
+        let bytes = match fetch(Some(CompatLevel::NEWEST)) {
+            Err(TransferError::NotFound { .. }) => fetch(None),
+            other => other,
+        };
+        let (index, skipped) = Index::parse(&String::from_utf8_lossy(&bytes.map_err(RepositoryError::from)?));
+        if skipped > 0 {
+            tracing::warn!(skipped, "lines of the index that no template could use were left out");
+        }
+        Ok(index)
+    }
+
+    /// The cached image that the query asks for.
+    fn cached(&self, query: &ImageQuery) -> Result<Option<CurrentBuild>, AcquireError> {
+        let current = self.cache.current(self.repository.origin())?;
+        let host = Arch::host();
+        let wanted = |one: &CurrentBuild| query.matches(&one.image, one.aliases.iter().map(String::as_str), host);
+        Ok(current.into_iter().find(wanted))
+    }
+
+    /// A cached build, if the policy allows its use without asking the server.
+    fn without_server(
+        &self,
+        current: &CurrentBuild,
+        query: &ImageQuery,
+        policy: Policy,
+    ) -> Result<Option<Acquired>, AcquireError> {
+        let entry = self.entry(&current.image);
+        let pinned = query.serial.as_ref().and_then(|serial| BuildName::new(serial.as_str()));
+        let is_fresh = self.now <= current.fresh_until;
+        let wanted = match (pinned, policy) {
+            (_, Policy::Refresh | Policy::Flush) => None,
+            // A build never changes, so a pinned one is never out of date.
+            (Some(pinned), Policy::Fresh | Policy::Force | Policy::Offline) => Some(pinned),
+            (None, Policy::Fresh) if !is_fresh => None,
+            (None, Policy::Fresh | Policy::Force | Policy::Offline) => Some(current.build.clone()),
+        };
+        let Some(wanted) = wanted else {
+            if policy == Policy::Fresh {
+                self.narrator.tell(Step::Expired);
+            }
+            return Ok(None);
+        };
+        let Some(acquired) = self.open(&entry, &wanted)? else { return Ok(None) };
+        if policy == Policy::Offline && !is_fresh {
+            self.narrator.printer().warn(format_args!(
+                "the cached build `{}` of `{}` should have been refreshed by {}; using it because of `--offline`",
+                wanted.as_str(),
+                current.image,
+                current.fresh_until
+            ));
+        }
+        self.narrator.tell(Step::Cached);
+        Ok(Some(acquired))
+    }
+
+    /// Opens a cached build, if all of it is there and undamaged.
+    fn open(&self, entry: &Entry, name: &BuildName) -> Result<Option<Acquired>, AcquireError> {
+        let Some(build) = entry.build(name) else { return Ok(None) };
+        let (Some(rootfs), Some(metadata)) = (self.cache.blob(&build.rootfs)?, self.cache.blob(&build.metadata)?)
+        else {
+            return Ok(None);
+        };
+        Ok(Some(Acquired { metadata: download::read_metadata(&build.image, metadata)?, build, rootfs }))
+    }
+
+    /// Until when a build need not be looked up again: its own cache expiry while that is ahead, else a day. A
+    /// builder that stopped would otherwise make every create ask again.
+    fn fresh(&self, build: &Build, acquired: &Acquired) -> CurrentBuild {
+        let said = build.cache_expiry.or_else(|| acquired.metadata.cache_expiry(self.mode, CompatLevel::NEWEST));
+        let fresh_until = said.filter(|expiry| *expiry > self.now).unwrap_or(self.now + RENEWAL);
+        CurrentBuild {
+            image: build.image.clone(),
+            aliases: build.aliases.clone(),
+            build: build.name.clone(),
+            fresh_until,
+        }
+    }
+
+    fn entry(&self, image: &ImageId) -> Entry {
+        self.cache.entry(self.repository.origin(), image)
+    }
+}
+
+/// How long an unchanged build past its cache expiry is used before the server is asked again.
+const RENEWAL: Span = Span::from_days(1);

@@ -1,0 +1,72 @@
+//! The two files of a build on their way into the cache.
+
+use std::fs::File;
+
+use archive::members::{MemberLimits, MembersError, read_members};
+use archive::unpack::UnpackError;
+use archive::xz::{DecodeLimits, Decoder};
+use formats::digest::FileDigest;
+use formats::image::ImageId;
+use formats::metadata::LxcMetadata;
+use formats::record::BuildFile;
+
+use super::{AcquireError, Acquired, Source};
+use crate::cache::{CachedBuild, Entry};
+use crate::catalog::{Build, RemoteFile};
+use crate::narrator::Step;
+use crate::repository::RepositoryError;
+
+impl Source<'_> {
+    /// Downloads a build and stores it. The metadata is read before the build is stored, so the cache holds no build
+    /// that cannot become a container.
+    pub(super) fn fetch(&self, build: &Build, entry: &Entry) -> Result<Acquired, AcquireError> {
+        let (rootfs_digest, rootfs) = self.file(build, &build.rootfs, BuildFile::RootfsTarXz)?;
+        let (metadata_digest, metadata) = self.file(build, &build.metadata, BuildFile::MetaTarXz)?;
+        let metadata = read_metadata(&build.image, metadata)?;
+        let build = CachedBuild {
+            image: build.image.clone(),
+            build: build.name.clone(),
+            fetched: self.now,
+            rootfs: rootfs_digest,
+            metadata: metadata_digest,
+        };
+        entry.store(&build)?;
+        let detail = format!("{}  {}  {}", build.rootfs.sha256.short(), build.image, build.build.as_str());
+        self.narrator.tell_about(Step::Ready, &detail);
+        Ok(Acquired { build, rootfs, metadata })
+    }
+
+    fn file(&self, build: &Build, remote: &RemoteFile, file: BuildFile) -> Result<(FileDigest, File), AcquireError> {
+        let step = if file == BuildFile::MetaTarXz { Step::Metadata } else { Step::Rootfs };
+        if let Some(digest) = remote.digest
+            && let Some(there) = self.cache.blob(&digest)?
+        {
+            return Ok((digest, there));
+        }
+        let reporter = self.narrator.download(step);
+        let origin = self.repository.origin();
+        let Some(digest) = remote.digest else {
+            // Nobody knows what to expect, so nothing can be resumed either.
+            let identity = format!("{}.{file}", build.image.product_name().replace(':', "."));
+            let partial = self.cache.partial(origin, &identity);
+            let found =
+                self.repository.unvouched_file(&remote.path, &partial, &reporter).map_err(RepositoryError::from)?;
+            let path = self.cache.blob_path(&found)?;
+            fs_err::rename(&partial, &path).map_err(|source| crate::cache::CacheError::Storage { path, source })?;
+            return Ok((found, self.cache.new_blob(&found)?));
+        };
+        let partial = self.cache.partial(origin, &digest.sha256.to_string());
+        let done = self.cache.blob_path(&digest)?;
+        self.repository.file(&remote.path, digest, &partial, &done, &reporter).map_err(RepositoryError::from)?;
+        Ok((digest, self.cache.new_blob(&digest)?))
+    }
+}
+
+/// The LXC metadata in a tarball.
+pub(super) fn read_metadata(image: &ImageId, tarball: File) -> Result<LxcMetadata, AcquireError> {
+    let members = Decoder::new(tarball, &DecodeLimits::default())
+        .map_err(|error| MembersError::from(UnpackError::Read(error)))
+        .and_then(|tar| read_members(tar, &MemberLimits::default()))
+        .map_err(|source| AcquireError::Members { image: image.clone(), source: Box::new(source) })?;
+    LxcMetadata::from_members(members).map_err(|source| AcquireError::Metadata { image: image.clone(), source })
+}

@@ -1,0 +1,176 @@
+//! Keeping the cache small and sound.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use formats::digest::FileDigest;
+use fs_err as fs;
+
+use super::{BLOBS, Cache, CacheError, CachedBuild, Entry, IMAGES, PARTIAL, entry};
+
+/// What pruning removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Builds that a newer one replaced.
+    pub builds: u64,
+    /// Files.
+    pub files: u64,
+    /// Their size in bytes.
+    pub size_bytes: u64,
+}
+
+/// What a check found about one file of one build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// The build.
+    pub build: CachedBuild,
+    /// Whether all of its files are what they should be. Those that are not are gone now.
+    pub sound: bool,
+}
+
+impl Cache {
+    /// Every build in the cache with the directory of its origin, and whether it is the current one.
+    pub fn builds(&self) -> Result<Vec<(String, CachedBuild, bool)>, CacheError> {
+        let mut all = Vec::new();
+        for (origin, entry) in self.entries()? {
+            let current = entry.current().map(|current| current.build);
+            let mut builds = entry.all();
+            builds.sort_by(|one, other| other.build.cmp(&one.build));
+            all.extend(builds.into_iter().map(|build| {
+                let is_current = current.as_ref() == Some(&build.build);
+                (origin.clone(), build, is_current)
+            }));
+        }
+        Ok(all)
+    }
+
+    /// Removes builds that are not current (all of them with `everything`), files that no build needs, and what is
+    /// left of interrupted downloads.
+    pub fn prune(&self, everything: bool) -> Result<Pruned, CacheError> {
+        let mut pruned = Pruned::default();
+        let mut needed: BTreeSet<String> = BTreeSet::new();
+        for (_, entry) in self.entries()? {
+            let current = entry.current().filter(|_| !everything).map(|current| current.build);
+            for build in entry.all() {
+                if current.as_ref() == Some(&build.build) {
+                    needed.extend([build.rootfs, build.metadata].map(|digest| digest.sha256.to_string()));
+                } else {
+                    entry.forget(&build.build)?;
+                    pruned.builds += 1;
+                }
+            }
+            if current.is_none() {
+                entry.flush()?;
+            }
+        }
+        for directory in subdirectories(&self.root.join(BLOBS))? {
+            remove_files(&directory, |name| !needed.contains(name), &mut pruned)?;
+        }
+        remove_files(&self.root.join(PARTIAL), |_| true, &mut pruned)?;
+        Ok(pruned)
+    }
+
+    /// Reads every file of every build. Damaged files are removed, and fetched again when they are needed.
+    pub fn verify(&self) -> Result<Vec<Check>, CacheError> {
+        let is_sound = |digest: &FileDigest| Ok::<_, CacheError>(self.blob(digest)?.is_some());
+        let check = |(_, build, _): (String, CachedBuild, bool)| {
+            let sound = is_sound(&build.rootfs)? & is_sound(&build.metadata)?;
+            Ok(Check { build, sound })
+        };
+        self.builds()?.into_iter().map(check).collect()
+    }
+
+    fn entries(&self) -> Result<Vec<(String, Entry)>, CacheError> {
+        let mut all = Vec::new();
+        for origin in subdirectories(&self.root.join(IMAGES))? {
+            let name = origin.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            all.extend(entry::below(&origin, self.owner)?.into_iter().map(|entry| (name.clone(), entry)));
+        }
+        Ok(all)
+    }
+}
+
+fn subdirectories(directory: &Path) -> Result<Vec<PathBuf>, CacheError> {
+    entry::subdirectories(directory).map_err(|source| CacheError::Storage { path: directory.to_owned(), source })
+}
+
+fn remove_files(directory: &Path, unneeded: impl Fn(&str) -> bool, pruned: &mut Pruned) -> Result<(), CacheError> {
+    let failed = |source| CacheError::Storage { path: directory.to_owned(), source };
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if unneeded(&entry.file_name().to_string_lossy()) {
+            pruned.size_bytes += entry.metadata().map_err(failed)?.len();
+            pruned.files += 1;
+            fs::remove_file(entry.path()).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use formats::index::BuildName;
+    use formats::time::Timestamp;
+
+    use super::*;
+    use crate::cache::CurrentBuild;
+    use crate::files::Owner;
+    use crate::remote::{Origin, Trust, default_channel};
+
+    fn origin() -> Origin {
+        Origin { url: "https://host".parse().unwrap(), trust: Trust::Tls, channel: default_channel(), ca: None }
+    }
+
+    /// A cache with two builds, of which the newer is current, and a left-over download.
+    fn cache(directory: &Path) -> Cache {
+        let cache = Cache::open_alone(directory, Owner::SELF).unwrap();
+        let image = "debian/bookworm/amd64/default".parse().unwrap();
+        let entry = cache.entry(&origin(), &image);
+        let _lock = entry.lock().unwrap();
+        for name in ["20261123_0522", "20261124_0522"] {
+            let content = [name.as_bytes(), b"metadata"].map(|content| {
+                std::fs::write(cache.blob_path(&FileDigest::of(content)).unwrap(), content).unwrap();
+                FileDigest::of(content)
+            });
+            let build = BuildName::new(name).unwrap();
+            let [rootfs, metadata] = content;
+            let fetched = Timestamp::from_unix(0);
+            entry
+                .store(&CachedBuild { image: image.clone(), build: build.clone(), fetched, rootfs, metadata })
+                .unwrap();
+            let current = CurrentBuild { image: image.clone(), aliases: vec![], build, fresh_until: fetched };
+            entry.set_current(&current).unwrap();
+        }
+        std::fs::write(cache.partial(&origin(), "x"), "left over").unwrap();
+        cache
+    }
+
+    #[test]
+    fn pruning_keeps_the_current_build_and_what_it_shares() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = cache(directory.path());
+        let pruned = cache.prune(false).unwrap();
+        assert_eq!((pruned.builds, pruned.files, pruned.size_bytes), (1, 2, 13 + 9));
+        assert!(cache.verify().unwrap().iter().all(|check| check.sound));
+        assert_eq!(cache.builds().unwrap().len(), 1);
+        assert_eq!(cache.prune(false).unwrap(), Pruned::default());
+    }
+
+    #[test]
+    fn pruning_everything_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = cache(directory.path());
+        assert_eq!(cache.prune(true).unwrap().builds, 2);
+        assert!(cache.builds().unwrap().is_empty() && cache.current(&origin()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_check_finds_the_build_of_a_damaged_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = cache(directory.path());
+        std::fs::write(cache.blob_path(&FileDigest::of(b"20261123_0522")).unwrap(), "damaged").unwrap();
+        let unsound = cache.verify().unwrap().into_iter().filter(|check| !check.sound).collect::<Vec<_>>();
+        assert_eq!(unsound.len(), 1);
+        assert_eq!(unsound[0].build.build.as_str(), "20261123_0522");
+    }
+}

@@ -1,0 +1,350 @@
+//! The images of a server, and how one build is found among them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use formats::arch::Arch;
+use formats::digest::FileDigest;
+use formats::image::{ImageId, ImageQuery};
+use formats::index::{BuildName, Index, IndexEntry};
+use formats::record::BuildFile;
+use formats::serial::Serial;
+use formats::streams::{Item, Product, Products, Version};
+use formats::time::Timestamp;
+use formats::verified::Verified;
+
+/// The images of a server: from products files that its signed index names, or from a classic index that nothing but
+/// TLS vouches for.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    /// The images, in order of their ids.
+    pub images: Vec<Image>,
+}
+
+/// An image and its builds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Its id.
+    pub id: ImageId,
+    /// What else it is called.
+    pub aliases: Vec<String>,
+    /// For people: `Debian bookworm`. Empty where the server does not say.
+    pub title: String,
+    /// The day support ends, if the server says.
+    pub end_of_life: Option<String>,
+    /// The builds that hold what a container needs, newest first.
+    pub builds: Vec<Build>,
+}
+
+impl Catalog {
+    /// The images of these products files.
+    pub fn of_products(products: &[Verified<Products>]) -> Self {
+        let all = products.iter().flat_map(|products| products.images());
+        Self::sorted(all.map(|(id, product)| Image::of(id, product)).collect())
+    }
+
+    /// The images of a classic index whose server the user chose to trust for its TLS certificate.
+    pub fn of_index(index: &Index) -> Self {
+        let mut images: BTreeMap<ImageId, Vec<Build>> = BTreeMap::new();
+        for entry in &index.entries {
+            if let Some(build) = Build::of_entry(entry) {
+                images.entry(build.image.clone()).or_default().push(build);
+            }
+        }
+        let image = |(id, builds)| Image { id, aliases: vec![], title: String::new(), end_of_life: None, builds };
+        Self { images: images.into_iter().map(image).collect() }
+    }
+
+    fn sorted(mut images: Vec<Image>) -> Self {
+        images.sort_by(|one, other| one.id.cmp(&other.id));
+        Self { images }
+    }
+
+    /// The images that a listing shows: those whose id or an alias starts with the pattern, `*` standing for
+    /// anything.
+    pub fn listing(&self, pattern: Option<&str>) -> impl Iterator<Item = &Image> {
+        self.images.iter().filter(move |image| {
+            pattern.is_none_or(|pattern| {
+                glob(pattern, &image.id.to_string()) || image.aliases.iter().any(|alias| glob(pattern, alias))
+            })
+        })
+    }
+
+    /// The image that a query asks for.
+    pub fn image(&self, query: &ImageQuery) -> Result<&Image, NotFound> {
+        let host = Arch::host();
+        let found =
+            self.images.iter().find(|image| query.matches(&image.id, image.aliases.iter().map(String::as_str), host));
+        found.ok_or_else(|| NotFound::Image { query: query.clone(), near: self.near(&query.name()) })
+    }
+
+    /// The build that a query asks for: the newest, or the one whose serial it names.
+    pub fn find(&self, query: &ImageQuery) -> Result<&Build, NotFound> {
+        let image = self.image(query)?;
+        let build = match &query.serial {
+            None => image.builds.first(),
+            Some(serial) => image.builds.iter().find(|build| build.name.as_str() == serial.as_str()),
+        };
+        build.ok_or_else(|| NotFound::Build {
+            image: image.id.clone(),
+            wanted: query.serial.as_ref().map(ToString::to_string),
+            there: image.builds.iter().take(NEAR).map(|build| build.name.as_str().to_owned()).collect(),
+        })
+    }
+
+    /// What may have been meant: the names closest to what was typed.
+    fn near(&self, typed: &str) -> Vec<String> {
+        let names: BTreeSet<String> = self
+            .images
+            .iter()
+            .flat_map(|Image { id, aliases, .. }| {
+                let short = format!("{}/{}", id.distribution, id.release);
+                [id.to_string(), short].into_iter().chain(aliases.iter().cloned())
+            })
+            .collect();
+        let mut scored: Vec<_> = names
+            .into_iter()
+            .map(|name| (strsim::jaro_winkler(typed, &name), name))
+            .filter(|(score, _)| *score > ALIKE)
+            .collect();
+        scored.sort_by(|(a, one), (b, other)| b.total_cmp(a).then_with(|| one.cmp(other)));
+        scored.into_iter().take(NEAR).map(|(_, name)| name).collect()
+    }
+}
+
+impl Image {
+    fn of(id: ImageId, product: &Product) -> Self {
+        let aliases: Vec<String> = product.aliases().map(str::to_owned).collect();
+        let build = |(serial, version): (Serial, &Version)| Build::of(&id, &aliases, &serial, version);
+        let builds = product.builds().filter_map(build).collect();
+        let title = format!("{} {}", product.os, product.release_title);
+        Self { builds, aliases, title, end_of_life: product.support_eol.clone(), id }
+    }
+}
+
+/// One build of an image and the two files that make a container. It is made from verified products only, or from an
+/// index whose server the user chose to trust without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Build {
+    /// The image.
+    pub image: ImageId,
+    /// What else the image is called.
+    pub aliases: Vec<String>,
+    /// The build: a serial, or what another server calls it.
+    pub name: BuildName,
+    /// When a cached copy should be refreshed, if the server says.
+    pub cache_expiry: Option<Timestamp>,
+    /// The root file system.
+    pub rootfs: RemoteFile,
+    /// The LXC metadata.
+    pub metadata: RemoteFile,
+}
+
+impl Build {
+    fn of(image: &ImageId, aliases: &[String], serial: &Serial, version: &Version) -> Option<Self> {
+        let file = |item: &Item| RemoteFile { path: item.path.clone(), digest: Some(item.digest) };
+        Some(Self {
+            image: image.clone(),
+            aliases: aliases.to_vec(),
+            name: BuildName::new(serial.as_str())?,
+            cache_expiry: version.cache_expiry,
+            rootfs: file(version.item(BuildFile::RootfsTarXz)?),
+            metadata: file(version.item(BuildFile::MetaTarXz)?),
+        })
+    }
+
+    fn of_entry(entry: &IndexEntry) -> Option<Self> {
+        let IndexEntry { distribution, release, arch, variant, build, path } = entry;
+        let file = |file: BuildFile| RemoteFile { path: format!("{}{file}", path.as_str()), digest: None };
+        Some(Self {
+            image: format!("{distribution}/{release}/{arch}/{variant}").parse().ok()?,
+            aliases: Vec::new(),
+            name: build.clone(),
+            cache_expiry: None,
+            rootfs: file(BuildFile::RootfsTarXz),
+            metadata: file(BuildFile::MetaTarXz),
+        })
+    }
+}
+
+/// A file on the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteFile {
+    /// Relative to the root of the channel.
+    pub path: String,
+    /// What it must be. Absent only where nothing but TLS vouches for the server.
+    pub digest: Option<FileDigest>,
+}
+
+/// Why there is no build.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotFound {
+    /// No image of this name.
+    #[error("no image matches `{}`", query.name())]
+    Image {
+        /// What was asked for.
+        query: ImageQuery,
+        /// Names like it.
+        near: Vec<String>,
+    },
+    /// The image has no such build, or none with the files a container needs.
+    #[error("`{image}` has no {}", wanted.as_ref().map_or_else(|| "build for LXC".to_owned(), |serial| format!("build `{serial}`")))]
+    Build {
+        /// The image.
+        image: ImageId,
+        /// The build asked for.
+        wanted: Option<String>,
+        /// The newest builds there are.
+        there: Vec<String>,
+    },
+}
+
+impl NotFound {
+    /// What the user can do.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Image { near, .. } if !near.is_empty() => format!("did you mean `{}`?", near.join("` or `")),
+            Self::Image { .. } => "`rootcellar list` shows what there is".to_owned(),
+            Self::Build { there, .. } if !there.is_empty() => format!("there is `{}`", there.join("`, `")),
+            Self::Build { image, .. } => format!("`rootcellar info {image}` shows what there is"),
+        }
+    }
+}
+
+/// Whether `text` starts with `pattern`, in which `*` stands for anything.
+fn glob(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
+    let mut rest = rest;
+    for part in parts {
+        match rest.find(part) {
+            Some(position) => rest = &rest[position + part.len()..],
+            None => return false,
+        }
+    }
+    true
+}
+
+/// How many names a hint lists.
+const NEAR: usize = 3;
+/// From which similarity on a name is worth a hint; 1 is equality.
+const ALIKE: f64 = 0.8;
+
+#[cfg(test)]
+mod tests {
+    use formats::certificate::SigningKey;
+    use formats::digest::FileDigest;
+    use formats::layout;
+    use formats::name::Name;
+    use formats::signature::{RepositoryKey, SignInline as _};
+    use formats::streams::{ProductsEntry, StreamsIndex};
+    use formats::time::Span;
+    use formats::verified::{Keyring, Memory, PastValidity, verify_index, verify_products};
+
+    use super::*;
+
+    fn now() -> Timestamp {
+        Timestamp::from_unix(1_795_411_320)
+    }
+
+    /// A catalog that went through the one door there is.
+    fn catalog() -> Catalog {
+        let item = |name: &str| {
+            format!(
+                r#""{name}": {{"ftype": "x", "path": "images/{name}", "size": 3,
+            "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}}"#
+            )
+        };
+        let items = format!("{}, {}", item("rootfs.tar.xz"), item("meta.tar.xz"));
+        let product = |name: &str, aliases: &str| {
+            format!(
+                r#""{name}": {{"aliases": "{aliases}", "arch": "x", "os": "Debian", "release": "bookworm",
+                "release_title": "x", "variant": "default", "versions": {{
+                    "20261123_0522": {{"items": {{{items}}}}},
+                    "20261122_0522": {{"items": {{{items}}}}},
+                    "20261124_0522": {{"items": {{}}}}}}}}"#
+            )
+        };
+        let json = format!(
+            r#"{{"content_id": "images", "datatype": "image-downloads", "format": "products:1.0", "products": {{{}, {}}}}}"#,
+            product("debian:bookworm:amd64:default", "debian/12,debian"),
+            product("debian:bookworm:arm64:default", "debian/12,debian"),
+        );
+        let path = layout::products(&"debian".parse::<Name>().unwrap(), &FileDigest::of(json.as_bytes()).sha256);
+        let index = StreamsIndex {
+            format: StreamsIndex::FORMAT.into(),
+            updated: String::new(),
+            serial: 1,
+            channel: "stable".parse().unwrap(),
+            published: now(),
+            expires: now() + Span::from_days(1),
+            index: [(
+                "debian".to_owned(),
+                ProductsEntry {
+                    datatype: Products::DATATYPE.into(),
+                    format: Products::FORMAT.into(),
+                    path: path.clone(),
+                    updated: String::new(),
+                    products: vec![],
+                    digest: FileDigest::of(json.as_bytes()),
+                },
+            )]
+            .into(),
+        };
+        let key = RepositoryKey(SigningKey::generate_repository("t", now(), Span::from_days(9)).unwrap());
+        let signed = key.sign_inline(&serde_json::to_vec_pretty(&index).unwrap(), now(), index.expires).unwrap();
+        let mut keyring = Keyring::default();
+        keyring.pin(&key.certificate().fingerprint(), key.certificate()).unwrap();
+        let index =
+            verify_index(&signed, &keyring, &index.channel, &Memory::nothing(), now(), PastValidity::Refuse).unwrap();
+        Catalog::of_products(&[verify_products(&index, &path, json.as_bytes()).unwrap()])
+    }
+
+    fn find(query: &str) -> Result<Build, NotFound> {
+        catalog().find(&query.parse().unwrap()).cloned()
+    }
+
+    #[test]
+    fn the_newest_build_with_both_files_is_found_by_any_name() {
+        for query in ["debian/bookworm/amd64", "debian/12/amd64", "debian/amd64/default"] {
+            let build = find(query).unwrap();
+            assert_eq!(build.image.to_string(), "debian/bookworm/amd64/default", "{query}");
+            assert_eq!(build.name.as_str(), "20261123_0522");
+        }
+    }
+
+    #[test]
+    fn a_pinned_build_is_found_and_a_missing_one_names_those_there_are() {
+        assert_eq!(find("debian/12/amd64@20261122_0522").unwrap().name.as_str(), "20261122_0522");
+        let error = find("debian/12/amd64@20200101_0000").unwrap_err();
+        assert_eq!(error.to_string(), "`debian/bookworm/amd64/default` has no build `20200101_0000`");
+        assert_eq!(error.hint(), "there is `20261123_0522`, `20261122_0522`");
+    }
+
+    #[test]
+    fn a_misspelt_name_is_answered_with_the_nearest_ones() {
+        let error = find("debain/bokworm").unwrap_err();
+        assert!(error.hint().contains("`debian/bookworm`"), "{}", error.hint());
+        assert!(find("zzz").unwrap_err().hint().contains("rootcellar list"));
+    }
+
+    #[test]
+    fn a_pattern_matches_the_start_of_ids_and_aliases() {
+        let catalog = catalog();
+        let count = |pattern: &str| catalog.listing(Some(pattern)).count();
+        assert_eq!(
+            (count("deb"), count("debian/12"), count("*arm64"), count("*/arm64/d"), count("ubuntu")),
+            (2, 2, 1, 1, 0)
+        );
+        assert_eq!(catalog.listing(None).count(), 2);
+    }
+
+    #[test]
+    fn a_classic_index_offers_its_first_line_of_an_image_and_no_digests() {
+        let line = |build: &str| format!("alpine;3.20;x86_64;default;{build};/images/a/{build}/\n");
+        let (index, _) = Index::parse(&format!("{}{}", line("20261121_07:42"), line("20261120_07:42")));
+        let catalog = Catalog::of_index(&index);
+        let build = catalog.find(&"alpine/3.20/amd64".parse().unwrap()).unwrap();
+        assert_eq!((build.name.as_str(), build.rootfs.digest), ("20261121_07:42", None));
+        assert_eq!(build.metadata.path, "/images/a/20261121_07:42/meta.tar.xz");
+    }
+}

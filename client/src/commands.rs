@@ -1,0 +1,20 @@
+//! One file per command: its `Args`, and `run`.
+
+pub mod cache;
+pub mod create;
+pub mod destroy;
+pub mod exec;
+pub mod fetch;
+pub mod info;
+pub mod internal_runtime;
+pub mod list;
+pub mod ls;
+pub mod remote;
+pub mod start;
+pub mod stop;
+
+mod error;
+mod source;
+
+pub use error::CommandError;
+pub use source::{ImageSpec, SourceArgs};

@@ -1,0 +1,122 @@
+//! Why a command did not do what it was asked.
+
+use std::io;
+use std::path::PathBuf;
+
+use formats::certificate::Fingerprint;
+use formats::name::Name;
+use terminal::log::LogError;
+use terminal::{Advice, ExitStatus};
+
+use crate::acquire::AcquireError;
+use crate::cache::CacheError;
+use crate::config::ConfigError;
+use crate::container::create::CreateError;
+use crate::repository::RepositoryError;
+use crate::runtime;
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the fields are named in the messages")]
+pub enum CommandError {
+    /// The log cannot be written.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// An image could not be had.
+    #[error(transparent)]
+    Acquire(#[from] AcquireError),
+    /// The cache.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// A container was not made.
+    #[error(transparent)]
+    Create(#[from] CreateError),
+    /// The embedded runtime.
+    #[error(transparent)]
+    Runtime(#[from] runtime::Error),
+    /// A server that is neither pinned nor chosen to be trusted without.
+    #[error("no key is pinned for `{server}`")]
+    NotPinned { server: String },
+    /// The user is asked, and there is no terminal to ask on.
+    #[error("the key of `{url}` is not confirmed: there is no terminal to ask on")]
+    NobodyToAsk { name: Name, url: String, fingerprint: Fingerprint },
+    /// The user said no.
+    #[error("the key of `{url}` was not confirmed")]
+    NotConfirmed { url: String },
+    /// A remote of this name exists.
+    #[error("there already is a remote `{name}`")]
+    RemoteExists { name: Name },
+    /// A file the user named cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    /// Containers with the owners an image says need root.
+    #[error("making a container needs root: only root can give files the owners that the image says")]
+    NeedsRoot,
+    /// The configuration for new containers asks for a user namespace.
+    #[error("`{}` sets `lxc.idmap`, and `rootcellar create` makes containers without a user namespace only", path.display())]
+    IdMap { path: PathBuf },
+    /// The standard streams.
+    #[error("cannot ask")]
+    Ask(#[source] io::Error),
+    /// This process cannot tell where it runs.
+    #[error("cannot read `/proc/self/uid_map`")]
+    Placement(#[source] io::Error),
+}
+
+impl From<RepositoryError> for CommandError {
+    fn from(error: RepositoryError) -> Self {
+        Self::Acquire(error.into())
+    }
+}
+
+impl Advice for CommandError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Config(error) => error.hint(),
+            Self::Acquire(error) => error.hint(),
+            Self::Cache(error) => Some(error.hint()),
+            Self::Create(error) => error.hint(),
+            Self::Runtime(error) => error.hint(),
+            Self::NotPinned { server } => Some(format!(
+                "give `--fingerprint FINGERPRINT`, or `rootcellar remote add NAME {server}`; `--trust-tls` trusts the TLS \
+                 certificate alone"
+            )),
+            Self::NobodyToAsk { name, url, fingerprint } => Some(format!(
+                "compare the fingerprint with the server's operator, then `rootcellar remote add {name} {url} \
+                 --fingerprint {fingerprint}`"
+            )),
+            Self::RemoteExists { name } => Some(format!(
+                "`rootcellar remote trust {name}` pins its new key, `rootcellar remote remove {name}` forgets it"
+            )),
+            Self::NeedsRoot => {
+                Some("run it as root, or use `lxc-create -t download`, which uses your subordinate ids".to_owned())
+            }
+            Self::IdMap { .. } => {
+                Some("use `lxc-create -t download` for it, or give another configuration with `--config`".to_owned())
+            }
+            Self::NotConfirmed { .. } => Some("nothing was stored".to_owned()),
+            Self::Log(_) | Self::Unreadable { .. } | Self::Ask(_) | Self::Placement(_) => None,
+        }
+    }
+
+    fn exit_status(&self) -> ExitStatus {
+        let failed = match self {
+            Self::Runtime(error) => return error.exit_status(),
+            Self::Config(error) => matches!(error, ConfigError::Read(_) | ConfigError::Write(_)),
+            Self::Acquire(error) => error.is_failure(),
+            Self::Create(error) => error.is_failure(),
+            Self::Cache(_) | Self::Log(_) | Self::Ask(_) | Self::Placement(_) => true,
+            Self::NotPinned { .. }
+            | Self::NobodyToAsk { .. }
+            | Self::NotConfirmed { .. }
+            | Self::RemoteExists { .. }
+            | Self::Unreadable { .. }
+            | Self::NeedsRoot
+            | Self::IdMap { .. } => false,
+        };
+        if failed { ExitStatus::Failed } else { ExitStatus::Refused }
+    }
+}

@@ -1,0 +1,32 @@
+//! `rootcellar fetch`
+
+use terminal::ExitStatus;
+
+use super::{CommandError, ImageSpec, SourceArgs};
+use crate::acquire::Policy;
+use crate::config::Config;
+use crate::context::Context;
+
+/// Fetch the newest build of an image into the cache, and print its id and serial.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The image, e.g. `debian/bookworm`, `home:debian/12/arm64/cloud@20261123_0522`.
+    #[arg(value_name = "IMAGE")]
+    pub image: ImageSpec,
+
+    /// Use what is cached, however old, and do not ask the server.
+    #[arg(long)]
+    pub offline: bool,
+
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+/// Fetches the image.
+pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
+    let origin = args.source.origin(&Config::load(&context.directories)?, args.image.remote.as_ref())?;
+    let policy = if args.offline { Policy::Offline } else { Policy::Refresh };
+    let acquired = args.source.with(context, origin, |source| Ok(source.acquire(&args.image.query, policy)?))?;
+    context.printer.data(format_args!("{}@{}", acquired.build.image, acquired.build.build.as_str()));
+    Ok(ExitStatus::Done)
+}

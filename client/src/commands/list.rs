@@ -1,0 +1,77 @@
+//! `rootcellar list`
+
+use serde::Serialize;
+use terminal::{ExitStatus, Table, human};
+
+use super::{CommandError, SourceArgs};
+use crate::catalog::{Build, Image};
+use crate::config::Config;
+use crate::context::Context;
+
+/// List the images of a server.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Only images whose id or alias starts like this; `*` stands for anything.
+    pub pattern: Option<String>,
+
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+/// One image of the listing.
+#[derive(Serialize)]
+pub(super) struct Row {
+    image: String,
+    aliases: Vec<String>,
+    title: String,
+    end_of_life: Option<String>,
+    pub(super) builds: Vec<BuildRow>,
+}
+
+/// One build of it.
+#[derive(Serialize)]
+pub(super) struct BuildRow {
+    pub(super) serial: String,
+    /// What a create downloads; unknown where the server does not say.
+    pub(super) size_bytes: Option<u64>,
+    pub(super) cache_expiry: Option<String>,
+}
+
+/// Lists the images.
+pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
+    let origin = args.source.origin(&Config::load(&context.directories)?, None)?;
+    let catalog = args.source.with(context, origin, |source| Ok(source.catalog(None)?))?;
+    let rows: Vec<Row> = catalog.listing(args.pattern.as_deref()).map(Row::of).collect();
+    let mut table = Table::new(["IMAGE", "BUILD", "SIZE", "ALIASES"]);
+    for row in &rows {
+        let Some(newest) = row.builds.first() else { continue };
+        table.row([&row.image, &newest.serial, &newest.size(), &row.aliases.join(", ")]);
+    }
+    context.printer.listing(context.format, &table, &rows);
+    Ok(ExitStatus::Done)
+}
+
+impl Row {
+    pub(super) fn of(image: &Image) -> Self {
+        Self {
+            image: image.id.to_string(),
+            aliases: image.aliases.clone(),
+            title: image.title.clone(),
+            end_of_life: image.end_of_life.clone(),
+            builds: image.builds.iter().map(BuildRow::of).collect(),
+        }
+    }
+}
+
+impl BuildRow {
+    fn of(build: &Build) -> Self {
+        let size_bytes =
+            build.rootfs.digest.zip(build.metadata.digest).map(|(one, other)| one.size_bytes + other.size_bytes);
+        let cache_expiry = build.cache_expiry.map(String::from);
+        Self { serial: build.name.as_str().to_owned(), size_bytes, cache_expiry }
+    }
+
+    pub(super) fn size(&self) -> String {
+        self.size_bytes.map_or_else(|| "-".to_owned(), human::bytes)
+    }
+}

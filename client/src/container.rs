@@ -1,0 +1,7 @@
+//! Container directories: a root file system and a `config` that both LXC and the embedded runtime can run.
+
+pub mod compose;
+pub mod create;
+pub mod placeholders;
+pub mod policy;
+pub mod rootfs;

@@ -1,0 +1,254 @@
+//! What a server publishes, checked.
+
+mod certificate;
+
+use std::path::Path;
+
+use formats::digest::FileDigest;
+use formats::layout;
+use formats::streams::{ProductsEntry, StreamsIndex};
+use formats::time::Timestamp;
+use formats::verified::{self, Keyring, PastValidity, Refusal, Verified};
+use tokio::runtime::Runtime;
+use transfer::{Fetcher, FetcherOptions, Reporter, SetupError, TransferError};
+
+use crate::catalog::Catalog;
+use crate::remote::{Origin, Trust};
+use crate::state::{RemoteState, StateError};
+
+pub use certificate::{Introduction, introduce};
+
+/// A connection to one server. It owns the async runtime, so that everything above it is plain code.
+#[derive(Debug)]
+pub struct Repository {
+    origin: Origin,
+    fetcher: Fetcher,
+    runtime: Runtime,
+}
+
+impl Repository {
+    /// A connection to the server of `origin`; nothing is sent yet.
+    pub fn connect(origin: Origin, user_agent: Option<String>) -> Result<Self, RepositoryError> {
+        let defaults = FetcherOptions::default();
+        let user_agent = user_agent.unwrap_or_else(|| defaults.user_agent.clone());
+        let options = FetcherOptions { user_agent, ca_file: origin.ca.clone(), ..defaults };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(RepositoryError::Runtime)?;
+        Ok(Self { origin, fetcher: Fetcher::new(options).map_err(Box::new)?, runtime })
+    }
+
+    /// Where images come from, and why they are trusted.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// A document of the channel.
+    pub fn document(&self, path: &str, max_bytes: u64) -> Result<Vec<u8>, TransferError> {
+        self.runtime.block_on(self.fetcher.document(&self.origin.address(path), max_bytes))
+    }
+
+    /// The largest document that is not signed.
+    pub fn document_limit(&self) -> u64 {
+        self.fetcher.limits().document_bytes
+    }
+
+    /// A file of a build, by way of `partial` to `done`.
+    pub fn file(
+        &self,
+        path: &str,
+        expected: FileDigest,
+        partial: &Path,
+        done: &Path,
+        reporter: &dyn Reporter,
+    ) -> Result<(), TransferError> {
+        let url = self.origin.shared_address(path.trim_start_matches('/'));
+        self.runtime.block_on(self.fetcher.file(&url, expected, partial, done, reporter))
+    }
+
+    /// A file of a build that nothing but TLS vouches for.
+    pub fn unvouched_file(
+        &self,
+        path: &str,
+        done: &Path,
+        reporter: &dyn Reporter,
+    ) -> Result<FileDigest, TransferError> {
+        let url = self.origin.shared_address(path.trim_start_matches('/'));
+        self.runtime.block_on(self.fetcher.unvouched_file(&url, done, reporter))
+    }
+
+    /// The newest index, checked against what is remembered, and then remembered.
+    pub fn index(
+        &self,
+        state: &RemoteState,
+        now: Timestamp,
+        past_validity: PastValidity,
+    ) -> Result<Verified<StreamsIndex>, RepositoryError> {
+        let Trust::Pinned(fingerprint) = &self.origin.trust else {
+            return Err(RepositoryError::NothingVouches { url: self.origin.url.to_string() });
+        };
+        let signed = self.document(layout::SIGNED_INDEX, self.fetcher.limits().root_document_bytes)?;
+        let _lock = state.lock()?;
+        let memory = state.memory()?;
+        let check = |certificate: formats::certificate::Certificate| {
+            let mut keyring = Keyring::default();
+            keyring.pin(fingerprint, certificate)?;
+            verified::verify_index(&signed, &keyring, &self.origin.channel, &memory, now, past_validity)
+        };
+        let stored = state.certificate()?;
+        let index = match stored.clone().map(check) {
+            Some(Ok(index)) => index,
+            // The signature may be by a subkey that is newer than our copy of the certificate.
+            Some(Err(Refusal::UnpinnedKey { .. } | Refusal::KeyNotValid { .. })) | None => {
+                let fetched = self.certificate(fingerprint)?;
+                let renewed = match stored {
+                    Some(stored) => stored.merge(&fetched).map_err(StateError::from)?,
+                    None => fetched,
+                };
+                let index = check(renewed.clone())?;
+                state.keep(&renewed)?;
+                index
+            }
+            Some(Err(refusal)) => return Err(refusal.into()),
+        };
+        state.remember(memory, &index)?;
+        Ok(index)
+    }
+
+    /// The images of an index. Only the products files that can hold an image of this distribution are fetched, if
+    /// one is named and there are such.
+    pub fn catalog(
+        &self,
+        index: &Verified<StreamsIndex>,
+        distribution: Option<&str>,
+    ) -> Result<Catalog, RepositoryError> {
+        let all: Vec<&ProductsEntry> = index.index.values().collect();
+        let of_distribution: Vec<&ProductsEntry> = all
+            .iter()
+            .copied()
+            .filter(|entry| {
+                distribution
+                    .is_some_and(|wanted| entry.products.iter().any(|name| name.split(':').next() == Some(wanted)))
+            })
+            .collect();
+        let entries = if of_distribution.is_empty() { all } else { of_distribution };
+        let products = entries.into_iter().map(|entry| {
+            let bytes = self.document(&entry.path, entry.digest.size_bytes.min(self.document_limit()))?;
+            Ok(verified::verify_products(index, &entry.path, &bytes)?)
+        });
+        Ok(Catalog::of_products(&products.collect::<Result<Vec<_>, RepositoryError>>()?))
+    }
+}
+
+/// Why a server's images cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryError {
+    /// A document could not be fetched.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
+    /// A document was fetched and is not trusted.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The memory of the server cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The server's certificate is none.
+    #[error("the server's certificate cannot be used")]
+    Certificate(#[from] formats::certificate::KeyError),
+    /// The network cannot be used at all.
+    #[error(transparent)]
+    Setup(#[from] Box<SetupError>),
+    /// The async runtime did not start.
+    #[error("cannot set up the network")]
+    Runtime(#[source] std::io::Error),
+    /// Neither a key nor TLS.
+    #[error("nothing vouches for what `{url}` sends: expected a pinned key")]
+    NothingVouches {
+        /// The server.
+        url: String,
+    },
+    /// The server signs with a key it does not serve.
+    #[error("the server does not serve the certificate of key {key}, which signs its index")]
+    NoCertificate {
+        /// The key id in the signature.
+        key: String,
+    },
+}
+
+impl RepositoryError {
+    /// What the user can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Transfer(error) => transfer_hint(error),
+            Self::Refused(refusal) => Some(refusal.hint().to_owned()),
+            Self::State(error) => error.hint(),
+            Self::NothingVouches { .. } => {
+                Some("give `--fingerprint`, or `rootcellar remote add` the server".to_owned())
+            }
+            Self::NoCertificate { .. } => {
+                Some("ask the server's operator for the fingerprint and give it as `--fingerprint`".to_owned())
+            }
+            Self::Certificate(_) | Self::Setup(_) | Self::Runtime(_) => None,
+        }
+    }
+
+    /// Whether this machine failed, and not the data or the input.
+    pub fn is_failure(&self) -> bool {
+        match self {
+            Self::Transfer(error) => is_transfer_failure(error),
+            Self::State(StateError::Storage { .. }) | Self::Runtime(_) => true,
+            Self::State(_)
+            | Self::Refused(_)
+            | Self::Certificate(_)
+            | Self::Setup(_)
+            | Self::NothingVouches { .. }
+            | Self::NoCertificate { .. } => false,
+        }
+    }
+}
+
+/// What the user can do about a failed transfer.
+pub fn transfer_hint(error: &TransferError) -> Option<String> {
+    match error {
+        TransferError::Tls { .. } => {
+            Some("give the certificate of a private CA as `--ca FILE`, or set `SSL_CERT_FILE`".to_owned())
+        }
+        TransferError::WrongDigest { .. } | TransferError::WrongSize { .. } => {
+            Some("a mirror may be mid-update; retry, and if it stays, somebody changes files on the way".to_owned())
+        }
+        TransferError::Connect { .. } | TransferError::TimedOut { .. } | TransferError::Unavailable { .. } => {
+            Some("`--offline` uses what is cached".to_owned())
+        }
+        TransferError::NotFound { .. } => Some("is this a rootcellar server? check the URL and the channel".to_owned()),
+        TransferError::NoSpace { .. } => Some("`rootcellar cache prune` removes what nothing needs".to_owned()),
+        TransferError::Url { .. }
+        | TransferError::Refused { .. }
+        | TransferError::BadResponse { .. }
+        | TransferError::TooLarge { .. }
+        | TransferError::TooSlow { .. }
+        | TransferError::Redirect { .. }
+        | TransferError::Interrupted { .. }
+        | TransferError::Storage { .. } => None,
+    }
+}
+
+/// Whether a transfer failed for a reason that is neither the input nor what the server sent.
+pub fn is_transfer_failure(error: &TransferError) -> bool {
+    match error {
+        TransferError::Unavailable { .. }
+        | TransferError::TooSlow { .. }
+        | TransferError::TimedOut { .. }
+        | TransferError::Connect { .. }
+        | TransferError::Interrupted { .. }
+        | TransferError::NoSpace { .. }
+        | TransferError::Storage { .. } => true,
+        TransferError::Url { .. }
+        | TransferError::NotFound { .. }
+        | TransferError::Refused { .. }
+        | TransferError::BadResponse { .. }
+        | TransferError::TooLarge { .. }
+        | TransferError::WrongSize { .. }
+        | TransferError::WrongDigest { .. }
+        | TransferError::Tls { .. }
+        | TransferError::Redirect { .. } => false,
+    }
+}
