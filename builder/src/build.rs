@@ -92,17 +92,11 @@ struct Running<'a> {
 
 impl Running<'_> {
     fn run(&self) -> Result<BuildRecord, BuildError> {
-        let cache =
-            self.options.cache.as_ref().map(|root| PackageCache::open(root, &self.spec.image)).transpose()?;
+        let cache = self.options.cache.as_ref().map(|root| PackageCache::open(root, &self.spec.image)).transpose()?;
         let (work, tree) = (self.workspace.work(), self.workspace.tree());
         self.stage("Unpacking the source", || {
-            let unpack = Unpack {
-                work: &work,
-                tree: &tree,
-                cache: cache.as_ref(),
-                now: self.options.now,
-                around: self.around,
-            };
+            let unpack =
+                Unpack { work: &work, tree: &tree, cache: cache.as_ref(), now: self.options.now, around: self.around };
             unpack.run(&self.plan.source)
         })?;
         let tree = Tree::open(&tree)?;
@@ -119,7 +113,8 @@ impl Running<'_> {
         }
         self.stage("Writing the files", || {
             for file in &self.plan.files {
-                generate::common(&tree, file).map_err(|source| BuildError::File { place: file.place.clone(), source })?;
+                generate::common(&tree, file)
+                    .map_err(|source| BuildError::File { place: file.place.clone(), source })?;
             }
             self.session(&tree, &self.plan.post_files)?;
             Ok(tidy::all(&tree, &self.plan.manager)?)
@@ -168,7 +163,7 @@ impl Running<'_> {
         let rootfs = self.stage("Packing for LXC", || packer.rootfs(tree.path()))?;
         files.insert(BuildFile::RootfsTarXz, rootfs.xz);
         files.insert(BuildFile::MetaTarXz, packer.meta(spec, plan, tree, &substituted)?);
-        let image = serde_saphyr::to_string(&spec.definition).map_err(|error| BuildError::Yaml(error.to_string()))?;
+        let image = spec.to_yaml().map_err(BuildError::Yaml)?;
         let packages = format!("{:#}\n", json!(inventory.packages));
         let sbom = sbom::spdx(&spec.image, &spec.serial, now, &inventory.packages);
         for (file, text) in

@@ -44,7 +44,7 @@ impl PackageCache {
             let file_name = entry.file_name();
             let Some((digest, name)) = file_name.to_str().and_then(|name| name.split_once('_')) else { continue };
             let Ok(digest) = digest.parse::<Sha256>() else { continue };
-            if !name.ends_with(".deb") || sha256(&entry.path())? != digest {
+            if !is_package(name) || sha256(&entry.path())? != digest {
                 continue;
             }
             link_or_copy(&entry.path(), &archives.join(name))?;
@@ -58,7 +58,7 @@ impl PackageCache {
         for entry in fs_err::read_dir(archives)? {
             let entry = entry?;
             let file_name = entry.file_name();
-            let Some(name) = file_name.to_str().filter(|name| name.ends_with(".deb")) else { continue };
+            let Some(name) = file_name.to_str().filter(|name| is_package(name)) else { continue };
             let found = sha256(&entry.path())?;
             let key = name.trim_end_matches(".deb").replace("%3a", ":");
             match inventory.listed.get(&key) {
@@ -79,11 +79,6 @@ impl PackageCache {
         }
         Ok(())
     }
-
-    /// Where the files are.
-    pub(crate) fn directory(&self) -> &Path {
-        &self.directory
-    }
 }
 
 /// Why package files were not taken in.
@@ -93,6 +88,10 @@ pub(crate) enum CacheError {
     Altered { name: String, expected: Sha256, found: Sha256 },
     #[error("the package cache cannot be used")]
     Io(#[from] io::Error),
+}
+
+fn is_package(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == "deb")
 }
 
 fn sha256(path: &Path) -> io::Result<Sha256> {
@@ -159,8 +158,8 @@ mod tests {
     #[test]
     fn rotten_and_foreign_files_are_neither_offered_nor_removed() {
         let world = World::new();
-        let rotten = world.cache.directory().join(format!("{}_a_1_amd64.deb", Sha256::of(b"good")));
-        let foreign = world.cache.directory().join("holiday_photo.deb");
+        let rotten = world.cache.directory.join(format!("{}_a_1_amd64.deb", Sha256::of(b"good")));
+        let foreign = world.cache.directory.join("holiday_photo.deb");
         fs::write(&rotten, "rot").unwrap();
         fs::write(&foreign, "mine").unwrap();
         assert_eq!(world.cache.offer(&world.archives("two")).unwrap(), 0);

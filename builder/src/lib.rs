@@ -36,7 +36,14 @@ pub fn main() -> ExitCode {
     {
         return sandbox::child_main(rest);
     }
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help that was asked for is data; anything else is bad input. A closed pipe has heard enough.
+            let _ = error.print();
+            return if error.use_stderr() { ExitStatus::Refused.into() } else { ExitStatus::Done.into() };
+        }
+    };
     let printer = Printer::new(cli.quiet);
     terminal::finish(&printer, run(&cli, &printer))
 }

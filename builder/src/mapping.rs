@@ -9,9 +9,7 @@ use crate::spec::definition::Mappings;
 pub(crate) fn mapped(mappings: &Mappings, arch: Arch, given: &str) -> Result<String, UnknownMap> {
     let map = mappings.architecture_map.as_str();
     if map.is_empty() {
-        let own = mappings.architectures.iter().find(|(key, _)| {
-            [given, arch.kernel_name()].contains(&key.as_str())
-        });
+        let own = mappings.architectures.iter().find(|(key, _)| [given, arch.kernel_name()].contains(&key.as_str()));
         return Ok(own.map_or(given, |(_, spelling)| spelling.as_str()).to_owned());
     }
     if !MAPS.contains(&map) {

@@ -128,11 +128,11 @@ fn install(
     let update = spec.definition.packages.update;
     let works = !calls.is_empty() || (update && (phase == Phase::Base || !repositories.is_empty()));
     if works && !*lists_are_fresh {
-        steps.extend(manager.refresh());
+        steps.push(manager.refresh());
         *lists_are_fresh = true;
     }
     if update && works && (phase == Phase::Base || !repositories.is_empty()) {
-        steps.extend(manager.update());
+        steps.push(manager.update());
     }
     if update {
         steps.extend(post_update);
@@ -171,7 +171,8 @@ fn environment(spec: &Spec) -> BTreeMap<String, String> {
     if !own.clear_defaults {
         environment.extend(DEFAULT_ENVIRONMENT.map(|(key, value)| (key.to_owned(), value.to_owned())));
     }
-    let applies = own.variables.iter().filter(|variable| variable.filter().matches(&spec.definition.image, Phase::Both));
+    let applies =
+        own.variables.iter().filter(|variable| variable.filter().matches(&spec.definition.image, Phase::Both));
     environment.extend(applies.map(|variable| (variable.key.to_string(), variable.value.to_string())));
     environment
 }

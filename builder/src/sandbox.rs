@@ -15,13 +15,13 @@ mod init;
 mod mounts;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
-use std::time::Instant;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, set_parent_process_death_signal};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use serde::{Deserialize, Serialize};
 
@@ -63,8 +63,10 @@ enum Event {
     Started(usize),
     /// The session could not be prepared.
     NotPrepared(String),
-    /// The step with this number failed.
-    Failed(usize, String),
+    /// The step failed.
+    Failed(String),
+    /// The time is over, and everything was killed.
+    TooLate,
     /// Every step succeeded.
     Finished,
 }
@@ -78,79 +80,60 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) deadline: Option<Instant>,
 }
 
-/// Runs a session to its end.
+/// Runs a session to its end. When this returns, everything that ran in it is gone.
 pub(crate) fn run(session: &Session, around: Surroundings<'_>) -> Result<(), SandboxError> {
+    let left = around.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     let mut child = Command::new("/proc/self/exe")
         .args([COMMAND, ENTER])
+        .args(left.map(|left| left.as_millis().to_string()))
         .env_clear()
         .envs(&session.environment)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(around.log.try_clone()?)
         .spawn()?;
-    let outcome = supervise(&mut child, session, around);
-    // The child ends by itself once its process 1 has: this also collects the one that was killed.
+    let outcome = follow(&mut child, session);
     child.wait()?;
     outcome
 }
 
-fn supervise(child: &mut Child, session: &Session, around: Surroundings<'_>) -> Result<(), SandboxError> {
+/// Hands the session to the child and listens to what becomes of it.
+fn follow(child: &mut Child, session: &Session) -> Result<(), SandboxError> {
     let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(SandboxError::Vanished);
     };
-    let document = serde_json::to_vec(session).map_err(std::io::Error::from)?;
+    let document = serde_json::to_vec(session).map_err(io::Error::from)?;
     input.write_all(&document)?;
     drop(input);
-    let (stop, stopped) = mpsc::channel::<()>();
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let watchdog = around.deadline.zip(pid).map(|(deadline, pid)| {
-        std::thread::spawn(move || {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let late = stopped.recv_timeout(left) == Err(mpsc::RecvTimeoutError::Timeout);
-            // It may have ended in this very moment; it is not collected before this thread is.
-            late && kill_process(pid, Signal::KILL).is_ok()
-        })
-    });
+    let label = |index: usize| session.steps.get(index).map_or_else(String::new, |step| step.label.clone());
     let mut outcome = Err(SandboxError::Vanished);
     let mut current = 0;
     for line in BufReader::new(output).lines() {
-        let event = serde_json::from_str(&line?).map_err(std::io::Error::from)?;
-        match event {
+        match serde_json::from_str(&line?).map_err(io::Error::from)? {
             Event::Started(index) => current = index,
             Event::NotPrepared(reason) => outcome = Err(SandboxError::NotPrepared { reason }),
-            Event::Failed(index, reason) => {
-                outcome = Err(SandboxError::Step { label: label(session, index), reason });
-            }
+            Event::Failed(reason) => outcome = Err(SandboxError::Step { label: label(current), reason }),
+            Event::TooLate => outcome = Err(SandboxError::TooLate { label: label(current) }),
             Event::Finished => outcome = Ok(()),
         }
-    }
-    drop(stop);
-    if watchdog.is_some_and(|thread| thread.join().unwrap_or(false)) {
-        outcome = Err(SandboxError::TooLate { label: label(session, current) });
     }
     outcome
 }
 
-fn label(session: &Session, index: usize) -> String {
-    session.steps.get(index).map_or_else(String::new, |step| step.label.clone())
-}
-
 /// The child processes' own `main`: `rootcellar-builder sandbox enter` and `… init`, which only the builder calls.
-pub(crate) fn child_main(arguments: &[String]) -> std::process::ExitCode {
+pub(crate) fn child_main(arguments: &[String]) -> ExitCode {
     let done = match arguments {
-        [role] if role == ENTER => enter(),
+        [role] if role == ENTER => enter(None),
+        [role, left] if role == ENTER => enter(left.parse().ok().map(Duration::from_millis)),
         [role] if role == INIT => init::run(),
         _ => Ok(()),
     };
-    match done {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(_) => std::process::ExitCode::from(2),
-    }
+    if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(2) }
 }
 
-/// Makes the namespaces and waits for process 1.
+/// Makes the namespaces and waits for process 1, not longer than `left`.
 #[allow(unsafe_code, reason = "unshare is unsafe for the flags that are not used here")]
-fn enter() -> std::io::Result<()> {
+fn enter(left: Option<Duration>) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let namespaces = UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
     // SAFETY: only `FILES` breaks assumptions about file descriptors between threads, and this process has one thread.
@@ -158,14 +141,29 @@ fn enter() -> std::io::Result<()> {
     if let Err(error) = unshared {
         return report(&Event::NotPrepared(format!("cannot make namespaces: {error}")));
     }
-    Command::new("/proc/self/exe").args([COMMAND, INIT]).spawn()?.wait()?;
-    Ok(())
+    let mut init = Command::new("/proc/self/exe").args([COMMAND, INIT]).spawn()?;
+    if let Some(left) = left
+        && !ends_within(&init, left)?
+    {
+        // The kernel reports the end of process 1 after that of everything else in its namespace.
+        init.kill()?;
+        init.wait()?;
+        return report(&Event::TooLate);
+    }
+    init.wait().map(drop)
 }
 
-fn report(event: &Event) -> std::io::Result<()> {
+fn ends_within(child: &Child, left: Duration) -> io::Result<bool> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
+    let process = pidfd_open(pid, PidfdFlags::empty())?;
+    let left = Timespec::try_from(left).map_err(|_| io::ErrorKind::InvalidInput)?;
+    Ok(poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&left))? > 0)
+}
+
+fn report(event: &Event) -> io::Result<()> {
     let mut line = serde_json::to_vec(event)?;
     line.push(b'\n');
-    let mut output = std::io::stdout();
+    let mut output = io::stdout();
     output.write_all(&line)?;
     output.flush()
 }
@@ -174,7 +172,7 @@ fn report(event: &Event) -> std::io::Result<()> {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SandboxError {
     #[error("cannot run programs in a sandbox")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
     #[error("the sandbox cannot be prepared: {reason}")]
     NotPrepared { reason: String },
     #[error("{label} failed: {reason}")]

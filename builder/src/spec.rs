@@ -17,6 +17,7 @@ use formats::image::ImageId;
 use formats::name::ParseNameError;
 use formats::serial::{ParseSerialError, Serial};
 use formats::time::{ParseTimeError, Span, Timestamp};
+use serde_json::Value;
 use terminal::{Advice, ExitStatus};
 
 use self::check::CheckError;
@@ -77,6 +78,13 @@ impl Spec {
         Ok(Self { definition, image: id, serial, cache_span, lines, digest, directory })
     }
 
+    /// The spec as it holds for this build, as YAML that builds the same image again. Keys that are empty or false are
+    /// left out.
+    pub(crate) fn to_yaml(&self) -> Result<String, String> {
+        let document = serde_json::to_value(&self.definition).map_err(|error| error.to_string())?;
+        serde_saphyr::to_string(&compact(document)).map_err(|error| error.to_string())
+    }
+
     /// The templates of the spec, which see the whole definition.
     pub(crate) fn templates(&self) -> Result<Templates, TemplateError> {
         Templates::new(&self.definition)
@@ -103,6 +111,28 @@ fn fill_in(definition: &mut Definition, now: Timestamp) -> Result<Arch, CheckErr
     image.architecture_kernel = arch.kernel_name().into();
     image.architecture_personality = arch.personality().into();
     Ok(arch)
+}
+
+fn compact(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let entries = map.into_iter().map(|(key, value)| (key, compact(value)));
+            Value::Object(entries.filter(|(_, value)| !is_default(value)).collect())
+        }
+        Value::Array(list) => list.into_iter().map(compact).collect(),
+        other => other,
+    }
+}
+
+fn is_default(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(set) => !set,
+        Value::Number(number) => number.as_u64() == Some(0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+    }
 }
 
 fn read(path: &Path) -> Result<String, SpecErrorKind> {

@@ -59,8 +59,12 @@ pub(crate) fn incus(tree: &Tree, steps: &[FileStep]) -> io::Result<IncusTemplate
             FileKind::Hostname | FileKind::Dump { .. } | FileKind::Copy { .. } | FileKind::Remove => continue,
         };
         let template = format!("{}.tpl", file.name);
-        let entry =
-            IncusTemplate { when: file.when, create_only: false, template: template.clone(), properties: file.properties };
+        let entry = IncusTemplate {
+            when: file.when,
+            create_only: false,
+            template: template.clone(),
+            properties: file.properties,
+        };
         templates.entries.insert(step.path.clone(), entry);
         templates.texts.insert(template, file.content);
     }
@@ -116,12 +120,11 @@ fn seed_file(seed: Seed, content: &str, when: &[String]) -> IncusFile {
         format!("{{% if config_get(\"cloud-init.{name}\", \"\") == \"\" %}}{old}{{% else %}}{new}{{% endif %}}\n")
     };
     let text = match seed {
-        Seed::UserData | Seed::VendorData => key(seed.name()),
         Seed::MetaData => "instance-id: {{ container.name }}\nlocal-hostname: {{ container.name }}\n\
                            {{ config_get(\"user.meta-data\", \"\") }}\n"
             .to_owned(),
         Seed::NetworkConfig if content.contains("{%") || content.contains("{{") => content.to_owned() + "\n",
-        Seed::NetworkConfig => key(seed.name()),
+        Seed::UserData | Seed::VendorData | Seed::NetworkConfig => key(seed.name()),
     };
     let default = match (seed, content.trim()) {
         (Seed::UserData | Seed::VendorData, "") => "#cloud-config\n{}".to_owned(),
@@ -179,8 +182,12 @@ mod tests {
     #[test]
     fn cloud_init_is_seeded_by_incus_and_off_in_lxc() {
         let (_directory, tree) = tree();
-        let seed = |seed, content: &str| FileKind::CloudInit { seed, content: content.into(), when: vec!["create".into()] };
-        let steps = [step("/seed/user-data", seed(Seed::UserData, "")), step("/seed/net", seed(Seed::NetworkConfig, "{% x %}"))];
+        let seed =
+            |seed, content: &str| FileKind::CloudInit { seed, content: content.into(), when: vec!["create".into()] };
+        let steps = [
+            step("/seed/user-data", seed(Seed::UserData, "")),
+            step("/seed/net", seed(Seed::NetworkConfig, "{% x %}")),
+        ];
         let incus = incus(&tree, &steps).unwrap();
         assert_eq!(incus.entries["/seed/user-data"].properties["default"], "#cloud-config\n{}");
         assert!(incus.texts["cloud-init-user-data.tpl"].contains("cloud-init.user-data"));

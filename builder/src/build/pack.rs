@@ -43,12 +43,8 @@ impl Packer<'_> {
         command.extend(SQUASHFS_OPTIONS.map(str::to_owned));
         let step = Step { label: "mksquashfs".to_owned(), run: Run::Command(command) };
         // It takes the time of the file system from SOURCE_DATE_EPOCH and clamps those of files to it.
-        let session = Session {
-            root: None,
-            environment: host_environment(self.now),
-            files: BTreeMap::new(),
-            steps: vec![step],
-        };
+        let session =
+            Session { root: None, environment: host_environment(self.now), files: BTreeMap::new(), steps: vec![step] };
         sandbox::run(&session, self.around)?;
         digest(&out)
     }
@@ -84,10 +80,10 @@ impl Packer<'_> {
         substituted: &[String],
     ) -> Result<FileDigest, BuildError> {
         let mut metadata = plan.lxc.metadata.clone();
-        let lines = |lines: &[String]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+        let lines = |lines: &[String]| lines.join("\n") + "\n";
         let nodes = tree.device_nodes()?;
-        // Never empty: `tar --exclude-from` of the oldest template takes a blank line, but not a missing file.
-        let excludes = if nodes.is_empty() { "\n".to_owned() } else { lines(&nodes) };
+        // With nothing to leave out it is a blank line, as in distrobuilder's images.
+        let excludes = lines(&nodes);
         let expiry = (self.now + spec.cache_span).unix();
         metadata.set(MemberKind::Expiry, None, None, format!("{expiry}\n"));
         metadata.set(MemberKind::Excludes, Some(formats::compat::Mode::User), None, excludes);

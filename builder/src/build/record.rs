@@ -52,7 +52,8 @@ pub(crate) fn record(made: Made<'_>) -> Result<BuildRecord, BuildError> {
     let distribution = spec.image.distribution.as_str();
     let variant = spec.image.variant.as_str();
     let alias = made.about.version.filter(|version| version != spec.image.release.as_str());
-    let suffix = if variant == formats::image::ImageId::DEFAULT_VARIANT { String::new() } else { format!("/{variant}") };
+    let suffix =
+        if variant == formats::image::ImageId::DEFAULT_VARIANT { String::new() } else { format!("/{variant}") };
     Ok(BuildRecord {
         format: RecordFormat::V1,
         image: spec.image.clone(),

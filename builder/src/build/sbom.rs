@@ -90,10 +90,7 @@ mod tests {
         assert_eq!(document["creationInfo"]["created"], "2026-11-23T05:22:00Z");
         let entry = &document["packages"][0];
         assert_eq!(entry["SPDXID"], "SPDXRef-Package-g-2b--2b--amd64");
-        assert_eq!(
-            entry["externalRefs"][0]["referenceLocator"],
-            "pkg:deb/debian/g%2B%2B@4%3A12.2%2B1?arch=amd64"
-        );
+        assert_eq!(entry["externalRefs"][0]["referenceLocator"], "pkg:deb/debian/g%2B%2B@4%3A12.2%2B1?arch=amd64");
         assert_eq!(document["relationships"][0]["relatedSpdxElement"], entry["SPDXID"]);
     }
 }

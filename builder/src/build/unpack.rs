@@ -43,12 +43,8 @@ impl Unpack<'_> {
         let keyring = self.keyring(source)?;
         let command = command(source, self.tree, &archives, keyring.as_deref())?;
         let step = Step { label: "mmdebstrap".to_owned(), run: Run::Command(command) };
-        let session = Session {
-            root: None,
-            environment: host_environment(self.now),
-            files: BTreeMap::new(),
-            steps: vec![step],
-        };
+        let session =
+            Session { root: None, environment: host_environment(self.now), files: BTreeMap::new(), steps: vec![step] };
         sandbox::run(&session, self.around)?;
         fs_err::remove_dir_all(archives)?;
         Ok(())
@@ -186,7 +182,10 @@ mod tests {
         let unverified = Debootstrap { unverified: true, ..source() };
         assert!(command(&unverified, Path::new("/r"), Path::new("/d"), None).is_err());
         let given = Debootstrap { mirror: Some("http://mirror.example.org/d".into()), ..unverified };
-        assert_eq!(words(&given).last().unwrap(), "deb [trusted=yes] http://mirror.example.org/d bookworm main contrib");
+        assert_eq!(
+            words(&given).last().unwrap(),
+            "deb [trusted=yes] http://mirror.example.org/d bookworm main contrib"
+        );
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(crate) struct PlanArgs {
 pub(crate) fn run(args: &PlanArgs, printer: &Printer) -> Result<ExitStatus, CommandError> {
     let spec = args.spec.load(&args.path, build_time()?)?;
     let lines = Plan::of(&spec, args.formats)?.lines();
-    let mut table = Table::new(&["STAGE", "WHAT"]);
+    let mut table = Table::new(["STAGE", "WHAT"]);
     for (stage, what) in &lines {
         table.row([(*stage).to_owned(), what.clone()]);
     }

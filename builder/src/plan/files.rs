@@ -143,7 +143,9 @@ fn step(spec: &Spec, templates: &Templates, file: &File, place: String) -> Resul
     }
     let id = |key: &str, value: &str| match value {
         "" => Ok(None),
-        number => number.parse().map(Some).map_err(|_| wrong(format!("expected `{key}` as a number, found `{number}`"))),
+        number => {
+            number.parse().map(Some).map_err(|_| wrong(format!("expected `{key}` as a number, found `{number}`")))
+        }
     };
     let owner = Ownership {
         mode: u32::from_str_radix(&file.mode, 8).ok(),

@@ -37,12 +37,12 @@ impl Manager {
     }
 
     /// Fetches the lists of what there is.
-    pub(crate) fn refresh(&self) -> Option<Step> {
+    pub(crate) fn refresh(&self) -> Step {
         self.step("refresh the package lists", &["update"], |custom| &custom.refresh, &[], &[])
     }
 
     /// Upgrades what is installed.
-    pub(crate) fn update(&self) -> Option<Step> {
+    pub(crate) fn update(&self) -> Step {
         self.step("upgrade packages", &["dist-upgrade"], |custom| &custom.update, &[], &[])
     }
 
@@ -51,11 +51,11 @@ impl Manager {
     pub(crate) fn clean(&self) -> Option<Step> {
         match self {
             Self::Apt => None,
-            Self::Custom(_) => self.step("clean up after packages", &[], |custom| &custom.clean, &[], &[]),
+            Self::Custom(_) => Some(self.step("clean up after packages", &[], |custom| &custom.clean, &[], &[])),
         }
     }
 
-    fn change(&self, action: SetAction, flags: &[String], packages: &[String]) -> Option<Step> {
+    fn change(&self, action: SetAction, flags: &[String], packages: &[String]) -> Step {
         let what = match packages {
             [one] => one.clone(),
             several => format!("{} packages", several.len()),
@@ -81,7 +81,7 @@ impl Manager {
         custom: impl FnOnce(&CustomManager) -> &CustomCommand,
         flags: &[String],
         packages: &[String],
-    ) -> Option<Step> {
+    ) -> Step {
         let mut command: Vec<String> = match self {
             Self::Apt => ["apt-get", "-y"].iter().chain(apt).map(|word| (*word).to_owned()).collect(),
             Self::Custom(manager) => {
@@ -91,7 +91,7 @@ impl Manager {
             }
         };
         command.extend(flags.iter().chain(packages).cloned());
-        Some(Step { label: label.to_owned(), run: Run::Command(command) })
+        Step { label: label.to_owned(), run: Run::Command(command) }
     }
 }
 
@@ -110,7 +110,7 @@ pub(crate) fn calls(spec: &Spec, manager: &Manager, phase: Phase) -> Vec<Step> {
         }
     }
     let full = merged.iter().filter(|(_, _, packages)| !packages.is_empty());
-    full.filter_map(|(action, flags, packages)| manager.change(*action, flags, packages)).collect()
+    full.map(|(action, flags, packages)| manager.change(*action, flags, packages)).collect()
 }
 
 /// The packages of `early` sets, which the downloader itself installs.

@@ -115,7 +115,7 @@ fn archive(url: &str) -> Result<Source, PlanError> {
     let Some(path) = url.strip_prefix("file://") else {
         return Err(PlanError::unsupported("source.url", format!("`{url}`; `rootfs-http` reads `file://` only")));
     };
-    if !path.ends_with(".tar") && !path.ends_with(".tar.xz") {
+    if ![".tar", ".tar.xz"].iter().any(|ending| path.ends_with(ending)) {
         return Err(PlanError::unsupported("source.url", format!("`{url}`; expected a `.tar` or `.tar.xz` archive")));
     }
     Ok(Source::Archive { path: path.into() })

@@ -90,10 +90,14 @@ fn a_custom_manager_runs_its_own_commands_with_and_without_flags() {
          \x20 repositories: []\nactions: [{trigger: post-unpack, action: '#!/x'}]\n",
     )
     .unwrap();
-    let commands: Vec<String> = plan.installs[0].steps.iter().filter_map(|step| match &step.run {
-        Run::Command(words) => Some(words.join(" ")),
-        Run::Script(_) => None,
-    });
+    let commands: Vec<String> = plan.installs[0]
+        .steps
+        .iter()
+        .filter_map(|step| match &step.run {
+            Run::Command(words) => Some(words.join(" ")),
+            Run::Script(_) => None,
+        })
+        .collect();
     assert_eq!(commands, ["re -q", "up -q", "in -q -y -z a", "in -q -y b", "true -q"]);
 }
 
@@ -132,7 +136,11 @@ fn what_this_version_cannot_do_is_refused_by_the_name_of_its_key() {
         ("packages: {manager: apt}\nfiles: [{generator: template, path: /a, name: ../a}]\n", &[], "files[0]"),
         ("packages: {manager: apt}\nfiles: [{generator: cloud-init, name: data}]\n", &[], "`data`"),
         ("packages: {manager: apt}\nactions: [{trigger: post-files, action: echo}]\n", &[], "must begin with `#!`"),
-        ("packages: {manager: apt}\nactions: [{trigger: post-files, pongo: on, action: '#!{% x'}]\n", &[], "actions[0]"),
+        (
+            "packages: {manager: apt}\nactions: [{trigger: post-files, pongo: on, action: '#!{% x'}]\n",
+            &[],
+            "actions[0]",
+        ),
     ] {
         let error = plan_with(text, overrides).map(|plan| labels(&plan)).unwrap_err().to_string();
         assert!(error.contains(expected), "expected `{expected}` in `{error}`");
@@ -151,7 +159,10 @@ fn the_environment_has_the_contracts_defaults_and_the_specs_own_win() {
                 {key: B, value: b, variants: [cloud]}]}\n";
     let environment = plan(text).unwrap().environment;
     let shown = |key: &str| environment.get(key).map(String::as_str);
-    assert_eq!([shown("PATH"), shown("A"), shown("B"), shown("SHELL")], [Some("/x"), Some("1.0"), None, Some("/bin/sh")]);
+    assert_eq!(
+        [shown("PATH"), shown("A"), shown("B"), shown("SHELL")],
+        [Some("/x"), Some("1.0"), None, Some("/bin/sh")]
+    );
     let cleared = plan_with(text, &["environment.clear_defaults=true"]).unwrap().environment;
     assert_eq!(cleared.len(), 2);
 }

@@ -32,7 +32,7 @@ fn run_steps(session: &Session) -> io::Result<Event> {
     for (index, step) in session.steps.iter().enumerate() {
         report(&Event::Started(index))?;
         if let Err(reason) = run_step(session, step) {
-            return Ok(Event::Failed(index, reason));
+            return Ok(Event::Failed(reason));
         }
     }
     Ok(Event::Finished)

@@ -137,6 +137,7 @@ pub(crate) enum SetAction {
 }
 
 /// When an action runs.
+#[expect(clippy::enum_variant_names, reason = "these are the names in a spec")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Trigger {
@@ -162,6 +163,7 @@ impl Trigger {
 macro_rules! entry {
     ($(#[$doc:meta])* $name:ident { $($(#[$attribute:meta])* $field:ident: $type:ty,)* }) => {
         $(#[$doc])*
+        #[allow(clippy::struct_field_names, reason = "the keys of a spec are given")]
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub(crate) struct $name {

@@ -86,8 +86,7 @@ mod tests {
             ("", "aaarch64", "", false),
         ] {
             let (releases, architectures, variants) = (texts(releases), texts(architectures), texts(variants));
-            let filter =
-                Filter { releases: &releases, architectures: &architectures, variants: &variants, types: &[] };
+            let filter = Filter { releases: &releases, architectures: &architectures, variants: &variants, types: &[] };
             assert_eq!(filter.matches(&image(), Phase::Base), expected, "{filter:?}");
         }
     }

@@ -127,7 +127,7 @@ fn filters_as_calls(tag: &str) -> String {
                         break;
                     }
                 }
-                result.push_str(&format!("({argument})"));
+                result.extend(["(", argument.as_str(), ")"]);
                 continue;
             }
             other if !other.is_alphanumeric() && other != '_' && other != ' ' => after_pipe = false,

@@ -1,5 +1,6 @@
 use std::error::Error;
 
+use super::text::Text;
 use super::*;
 
 const MINIMAL: &str = "image: {distribution: debian, release: bookworm, architecture: x86_64}\n\
@@ -41,8 +42,6 @@ fn what_is_left_out_gets_the_defaults_of_the_field() {
     assert_eq!(shown(&image.name), "debian-bookworm-amd64-default-20261123_0522");
     assert_eq!(shown(&image.description), "Debian bookworm amd64 (20261123_0522)");
 }
-
-use super::text::Text;
 
 #[test]
 fn scalars_keep_their_spelling_whatever_yaml_would_make_of_them() {
@@ -163,4 +162,17 @@ fn an_override_wins_before_defaults_and_checks() {
     let spec = Spec::parse(MINIMAL, &overrides, now()).unwrap();
     assert_eq!(spec.image.to_string(), "debian/trixie/arm64/default");
     assert_eq!(spec.definition.image.architecture_mapped, "arm64");
+}
+
+#[test]
+fn the_resolved_spec_is_a_spec_for_the_same_image() {
+    let yaml = format!(
+        "{MINIMAL}files:\n- {{generator: dump, path: /a, mode: 0644, content: \"a: '1'\\n\", releases: [3.20, '']}}\n\
+         environment: {{variables: [{{key: A, value: no}}]}}\n"
+    );
+    let spec = parse(&yaml).unwrap();
+    let resolved = spec.to_yaml().unwrap();
+    assert!(!resolved.contains("pongo"), "{resolved}");
+    let again = Spec::parse(&resolved, &[], Timestamp::from_unix(0)).unwrap();
+    assert_eq!(again.definition, spec.definition, "{resolved}");
 }

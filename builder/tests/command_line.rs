@@ -1,0 +1,102 @@
+//! The verbs that need neither root nor network: what they print, and the codes they end with.
+
+use crate::common::{builder, output_of};
+use assert_cmd::Command;
+
+const SPEC: &str = "image: {distribution: debian, release: bookworm, architecture: amd64}\n\
+                    source: {downloader: debootstrap, variant: minbase}\n\
+                    packages: {manager: apt, sets: [{action: install, packages: [less]}]}\n\
+                    targets: {lxc: {config: [{type: all, content: lxc.include = x}]}}\n\
+                    mappings: {architecture_map: debian}\n";
+
+fn spec(text: &str) -> (tempfile::TempDir, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("spec.yaml");
+    std::fs::write(&path, text).unwrap();
+    let path = path.display().to_string();
+    (directory, path)
+}
+
+#[test]
+fn every_spec_of_this_project_is_valid_and_has_a_plan_for_each_variant() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../image-specs");
+    let specs = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let specs: Vec<_> = specs.filter(|path| path.extension().is_some_and(|extension| extension == "yaml")).collect();
+    assert!(!specs.is_empty());
+    for path in specs {
+        for variant in ["default", "cloud"] {
+            let option = format!("image.variant={variant}");
+            builder().arg("plan").arg(&path).args(["-o", &option]).assert().success();
+        }
+    }
+}
+
+#[test]
+fn validate_reports_every_bad_spec_and_ends_with_one() {
+    let (_good, good) = spec(SPEC);
+    let (_bad, bad) = spec(&format!("{SPEC}colour: red\n"));
+    let (_worse, worse) = spec(&SPEC.replace("manager: apt", "manager: aptitude"));
+    builder().args(["validate", &good]).assert().code(0);
+    let output = builder().args(["validate", &bad, &good, &worse]).assert().code(1);
+    let (stdout, stderr) = output_of(&output);
+    assert_eq!(stdout, "");
+    for expected in ["unknown field `colour`", "line 6", "`aptitude`", "debian/bookworm/amd64/default", "hint: "] {
+        assert!(stderr.contains(expected), "expected `{expected}` in: {stderr}");
+    }
+}
+
+#[test]
+fn a_spec_is_read_from_standard_input_with_its_lines() {
+    builder().args(["validate", "-"]).write_stdin(SPEC).assert().success();
+}
+
+#[test]
+fn a_plan_is_data_and_also_json() {
+    let (_directory, path) = spec(SPEC);
+    let text = builder().args(["plan", &path, "-o", "image.release=trixie"]).assert().success();
+    let (stdout, stderr) = output_of(&text);
+    assert!(stdout.contains("mmdebstrap trixie (minbase, amd64)"), "{stdout}");
+    assert_eq!(stderr, "");
+    let json = builder().args(["plan", &path, "--format", "json"]).assert().success();
+    let document: serde_json::Value = serde_json::from_str(&output_of(&json).0).unwrap();
+    assert_eq!(document["image"], "debian/bookworm/amd64/default");
+    assert_eq!(document["stages"][0]["stage"], "unpack");
+}
+
+#[test]
+fn bad_overrides_and_what_cannot_be_built_are_refused_with_one() {
+    let (_directory, path) = spec(SPEC);
+    for (option, expected) in [
+        ("source.keys.0=", "`source.keys` has 0 entries"),
+        ("image.colour=red", "unknown field `colour`"),
+        ("packages.manager=pacman", "`packages.manager`"),
+        ("source.downloader=voidlinux-http", "`source.downloader`"),
+    ] {
+        let refused = builder().args(["plan", &path, "-o", option]).assert().code(1);
+        let stderr = output_of(&refused).1;
+        assert!(stderr.contains(expected), "{option}: {stderr}");
+    }
+}
+
+#[test]
+fn a_user_namespace_is_refused_until_it_works() {
+    let (_directory, path) = spec(SPEC);
+    let refused = builder().args(["build", &path, "--mode", "userns"]).assert().code(2);
+    assert!(output_of(&refused).1.contains("hint: run it as root"));
+}
+
+#[test]
+fn the_mirror_is_the_given_one() {
+    let (_directory, path) = spec(SPEC);
+    let plan =
+        builder().args(["plan", &path, "-o", "source.url=http://mirror.example.org/{{ image.release }}"]).assert();
+    assert!(output_of(&plan.success()).0.contains("from http://mirror.example.org/bookworm"));
+}
+
+#[test]
+fn a_time_that_is_no_number_is_refused() {
+    let (_directory, path) = spec(SPEC);
+    let mut command: Command = builder();
+    let refused = command.args(["plan", &path]).env("SOURCE_DATE_EPOCH", "yesterday").assert().code(1);
+    assert!(output_of(&refused).1.contains("`SOURCE_DATE_EPOCH`"));
+}

@@ -1,0 +1,10 @@
+//! The promises of this program, one file each.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the right answer")]
+#![allow(clippy::print_stderr, reason = "a skipped test says so, and the test harness is no printer")]
+
+mod build_directory;
+mod command_line;
+mod common;
+mod debian;
+mod scripts;
