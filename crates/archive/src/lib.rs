@@ -7,6 +7,7 @@
 //! | [`unpack`] | a tar archive of unknown origin becomes a tree that cannot reach outside its directory |
 //! | [`members`] | the few files of a metadata tarball, in memory |
 //! | [`beneath`] | single files of an unpacked tree, read and written without leaving it |
+//! | [`hashing`] | the digest of what is written, in the same pass |
 //! | [`ids`] | which user and group ids a user namespace holds |
 //!
 //! GNU tar's result is the yardstick: what it restores, this crate restores; what it would follow out of the

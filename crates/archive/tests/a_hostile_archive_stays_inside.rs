@@ -12,7 +12,7 @@ use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::PathBuf;
 
 use forge::Forge;
-use rootcellar_archive::unpack::{UnpackError, UnpackLimits, UnpackOptions, UnpackSummary, unpack};
+use rootcellar_archive::unpack::{Excludes, UnpackError, UnpackLimits, UnpackOptions, UnpackSummary, unpack};
 use tar::EntryType;
 use tree::{Tree, assert_same, look_beside};
 
@@ -157,6 +157,16 @@ fn hard_links_to_nothing_to_directories_and_to_themselves_are_refused() {
         let tar = Forge::default().dir("dir/").file("file", "").hard_link(name, target).end();
         assert!(matches!(host.unpack(&tar), Err(UnpackError::BadHardLink { .. })), "{target}");
     }
+}
+
+#[test]
+fn a_hard_link_to_what_was_left_out_is_refused_and_not_lost() {
+    let host = Host::new();
+    let tar = Forge::default().file("a", "content").hard_link("b", "a").end();
+    let excludes = Excludes::from_lines(b"./a");
+    let options = UnpackOptions { excludes, ..UnpackOptions::for_this_process().unwrap() };
+    let refused = unpack(tar.as_slice(), &host.dest(""), &options);
+    assert_eq!(refused.unwrap_err().to_string(), "`b` is a hard link to `a`, which was left out");
 }
 
 #[test]

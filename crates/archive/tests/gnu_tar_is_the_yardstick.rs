@@ -11,8 +11,34 @@ use std::process::Command;
 
 use formats::time::Timestamp;
 use rootcellar_archive::pack::{PackOptions, pack_tree};
-use rootcellar_archive::unpack::{DevicePolicy, UnpackOptions, UnpackSummary, unpack};
+use rootcellar_archive::unpack::{DevicePolicy, Excludes, UnpackOptions, UnpackSummary, unpack};
 use tree::{Tree, assert_same, build, in_whole_seconds, is_root, look, without_links_to_nodes};
+
+#[test]
+fn patterns_leave_out_what_gnu_tar_leaves_out() {
+    if !can_compare() {
+        return;
+    }
+    let world = World::new();
+    let tar = world.pack_ours();
+    // Nothing that another member is a hard link to.
+    let patterns =
+        "./null\n./disk\n./etc/deep\n./n*\n./etc/[hl]*\n./ta?\t*\n\nmail\n./etc/m*y-parts\n./\\*\n./zz*\n./z-*\n";
+    let list = world.dir.path().join("patterns");
+    fs::write(&list, patterns).unwrap();
+    let (by_us, by_gnu) = (world.empty("by-us"), world.empty("by-gnu"));
+    let options = UnpackOptions {
+        // GNU tar takes `mail` to mean no member called `./mail`; we do not care for the `./`.
+        excludes: Excludes::from_lines(patterns.replace("mail", "").as_bytes()),
+        ..UnpackOptions::for_this_process().unwrap()
+    };
+    let summary = unpack(fs::File::open(&tar).unwrap(), &by_us, &options).unwrap();
+    let mut command = Command::new("tar");
+    command.args(["--anchored", "--numeric-owner", "--xattrs-include=*", "-X"]).arg(&list).arg("-xpf");
+    run(command.arg(&tar).arg("-C").arg(&by_gnu));
+    assert_same(&look(&by_us), &look(&by_gnu), "left out");
+    assert!(summary.excluded > 10, "{summary:?}");
+}
 
 const NEWEST: i64 = 1_000_050_000;
 
