@@ -38,7 +38,7 @@ pub struct DirectoryArgs {
     pub containers: Option<PathBuf>,
 
     /// Read and write the configuration in DIR.
-    #[arg(long = "config-dir", value_name = "DIR", global = true, env = "ROOTCELLAR_CONFIG_DIR")]
+    #[arg(id = "config_dir", long = "config-dir", value_name = "DIR", global = true, env = "ROOTCELLAR_CONFIG_DIR")]
     pub config: Option<PathBuf>,
 
     /// Keep what is remembered of servers in DIR.
