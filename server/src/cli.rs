@@ -1,0 +1,125 @@
+//! What was typed.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::{Parser, Subcommand};
+use formats::time::Timestamp;
+use terminal::log::{LogArgs, Priority};
+use terminal::{ExitStatus, Printer, finish};
+
+use crate::commands::{import, keys, list, publish, serve, verify};
+use crate::data::DataDir;
+use crate::error::Error;
+
+/// Imports, signs, publishes and serves images for LXC, Incus, LXD and rootcellar.
+#[derive(Debug, Parser)]
+#[command(name = "rootcellar-server", version, max_term_width = 100)]
+pub struct Cli {
+    /// Keep everything in DIR [default: /var/lib/rootcellar-server for root, ~/.local/share/rootcellar-server else].
+    #[arg(long, value_name = "DIR", global = true, env = "ROOTCELLAR_SERVER_DATA")]
+    data: Option<PathBuf>,
+
+    /// Say nothing on stderr but warnings and errors.
+    #[arg(short, long, global = true)]
+    quiet: bool,
+
+    #[command(flatten)]
+    log: LogArgs,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    Import(import::ImportArgs),
+    Publish(publish::PublishArgs),
+    List(list::ListArgs),
+    Verify(verify::VerifyArgs),
+    Serve(serve::ServeArgs),
+}
+
+/// What every command works with.
+#[derive(Debug)]
+pub struct Context {
+    /// The data directory.
+    pub data: DataDir,
+    /// Whether the data directory was named by the user.
+    pub data_is_chosen: bool,
+    /// The way to stdout and stderr.
+    pub printer: Printer,
+}
+
+impl Context {
+    /// This second.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from(SystemTime::now())
+    }
+}
+
+/// Runs what was typed.
+pub fn run(cli: Cli) -> ExitCode {
+    let printer = Printer::new(cli.quiet);
+    let result = run_command(cli, &printer);
+    finish(&printer, result)
+}
+
+fn run_command(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
+    let mut log = cli.log;
+    let is_unset = log.priority.is_none() && std::env::var_os("ROOTCELLAR_LOG").is_none();
+    if is_unset && matches!(cli.command, Command::Serve(_)) {
+        // Requests are logged by default: a server without an access log cannot be operated.
+        log.priority = Some(Priority::Info);
+    }
+    terminal::log::init(&log)?;
+    let data_is_chosen = cli.data.is_some();
+    let data = DataDir::open(&cli.data.unwrap_or_else(DataDir::default_path))?;
+    let context = Context { data, data_is_chosen, printer: printer.clone() };
+    match cli.command {
+        Command::Keys(command) => keys::run(&command, &context),
+        Command::Import(args) => import::run(&args, &context),
+        Command::Publish(args) => publish::run(&args, &context),
+        Command::List(args) => list::run(&args, &context),
+        Command::Verify(args) => verify::run(&args, &context),
+        Command::Serve(args) => serve::run(&args, &context),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_commands_of_the_design_are_accepted() {
+        for line in [
+            "keys init",
+            "keys show --format json",
+            "keys export certificates",
+            "import a b --channel staging",
+            "--data /x publish --validity 12h",
+            "list --format json --data /x",
+            "verify",
+            "serve --listen 127.0.0.1:0 --plain-listen 127.0.0.1:0 --tls-cert c --tls-key k --config f",
+        ] {
+            let words = std::iter::once("rootcellar-server").chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_without_its_key_is_refused() {
+        let words = "rootcellar-server serve --tls-cert c".split(' ');
+        assert!(Cli::try_parse_from(words).unwrap_err().to_string().contains("--tls-key"));
+    }
+}

@@ -1,0 +1,111 @@
+//! `rootcellar-server keys`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use formats::certificate::Certificate;
+use formats::layout;
+use fs_err as fs;
+use serde_json::json;
+use terminal::{ExitStatus, OutputFormat, Table};
+
+use crate::cli::Context;
+use crate::commands::host_name;
+use crate::error::Error;
+use crate::keys::{Keys, Role};
+
+/// Make, show and export the signing keys.
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Make the repository key and the compat key. Keys that exist are never replaced.
+    Init(InitArgs),
+    /// Show the fingerprints.
+    Show(ShowArgs),
+    /// Write the certificates, which are public, to stdout or into a directory.
+    Export(ExportArgs),
+}
+
+/// What `keys init` takes.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The owner that the keys name, such as `images.example.org` [default: the name of this host].
+    #[arg(long)]
+    name: Option<String>,
+}
+
+/// What `keys show` takes.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// Write a table for people or JSON for programs.
+    #[arg(long, value_enum, default_value_t)]
+    format: OutputFormat,
+}
+
+/// What `keys export` takes.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// Write `repository.asc`, `compat.asc` and `import-pubring.pgp`, for systemd, into this directory.
+    directory: Option<PathBuf>,
+}
+
+/// Runs `rootcellar-server keys`.
+pub fn run(command: &KeysCommand, context: &Context) -> Result<ExitStatus, Error> {
+    match command {
+        KeysCommand::Init(args) => init(args, context),
+        KeysCommand::Show(args) => show(args, context),
+        KeysCommand::Export(args) => export(args, context),
+    }
+}
+
+fn init(args: &InitArgs, context: &Context) -> Result<ExitStatus, Error> {
+    let writer = context.data.write(&context.printer)?;
+    for role in [Role::Repository, Role::Compat].into_iter().filter(|role| role.path(&writer).exists()) {
+        context
+            .printer
+            .say(format_args!("The {role} key exists already, and is kept: {}", role.path(&writer).display()));
+    }
+    let name = args.name.clone().unwrap_or_else(host_name);
+    let keys = Keys::load_or_make(&writer, &name, context.now(), &context.printer)?;
+    context.printer.data(format_args!("repository  {}", keys.repository_fingerprint()));
+    context.printer.data(format_args!("compat      {}", keys.compat_fingerprint()));
+    Ok(ExitStatus::Done)
+}
+
+fn show(args: &ShowArgs, context: &Context) -> Result<ExitStatus, Error> {
+    let keys = existing(context)?;
+    let (repository, compat) = (keys.repository_fingerprint(), keys.compat_fingerprint());
+    let mut table = Table::new(["KEY", "FINGERPRINT", "USED FOR"]);
+    table.row(["repository", &repository.grouped(), "index.sjson; clients pin it: rootcellar remote add"]);
+    table.row(["compat", &compat.grouped(), "*.asc, *.gpg; stock templates: --keyid, gpgv, systemd"]);
+    context.printer.listing(args.format, &table, &json!({ "repository": repository, "compat": compat }));
+    Ok(ExitStatus::Done)
+}
+
+fn export(args: &ExportArgs, context: &Context) -> Result<ExitStatus, Error> {
+    let certificates = existing(context)?.certificates();
+    let armored = |certificate: &Certificate| certificate.to_armored().map_err(Error::Export);
+    let Some(directory) = &args.directory else {
+        for certificate in &certificates {
+            context.printer.data(String::from_utf8_lossy(&armored(certificate)?).trim_end());
+        }
+        return Ok(ExitStatus::Done);
+    };
+    fs::create_dir_all(directory)?;
+    let [repository, compat] = &certificates;
+    let files = [
+        ("repository.asc", armored(repository)?),
+        ("compat.asc", armored(compat)?),
+        ("import-pubring.pgp", compat.to_binary().map_err(Error::Export)?),
+    ];
+    for (name, content) in files {
+        fs::write(directory.join(name), content)?;
+        context.printer.data(directory.join(name).display());
+    }
+    let served = layout::certificate(repository.fingerprint().as_str());
+    context.printer.say(format_args!("The server also offers them, as `{served}` and so on"));
+    Ok(ExitStatus::Done)
+}
+
+fn existing(context: &Context) -> Result<Keys, Error> {
+    Keys::load(&context.data)?.map_err(|missing| Error::NoKeys(missing.first().copied().unwrap_or(Role::Repository)))
+}

@@ -1,0 +1,197 @@
+//! The data directory of a server.
+
+use std::env;
+use std::fs::Permissions;
+use std::io;
+use std::ops::Deref;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use rustix::fs::{FlockOperation, flock};
+use terminal::Printer;
+
+use crate::files;
+
+/// The data directory.
+///
+/// ```text
+/// <data>/v1/
+/// ├── images/<distribution>/<release>/<arch>/<variant>/<serial>/…    the store: immutable builds, laid out as served
+/// ├── channels/<channel>.json                                        which builds each channel offers
+/// ├── generations/<repository serial>/                               all documents of one generation, laid out as served:
+/// │   ├── meta/1.0/index-{system,user}[.1 … .7][.asc]                channel `stable` at the top,
+/// │   ├── streams/v1/…   keys/<fingerprint>.pgp
+/// │   └── c/<channel>/{meta,streams}/…                               every other channel below its prefix
+/// ├── current -> generations/<repository serial>                     flipped by one rename
+/// ├── keys/{repository,compat}.secret.pgp                            0700, files 0600
+/// ├── tls/{ca,server}.pem  {ca,server}.key.pem  server.json          the private certificate authority
+/// ├── staging/                                                       0700; what is not whole yet, emptied by each writer
+/// └── lock                                                           held by the one writer
+/// ```
+///
+/// `images/` and one generation, side by side, are a valid static site: stock clients of another channel additionally
+/// need `c/<channel>/images` and `c/<channel>/keys` to lead to the ones at the top, as this server's own routes do.
+#[derive(Clone, Debug)]
+pub struct DataDir {
+    root: PathBuf,
+}
+
+impl DataDir {
+    /// Where the data is when nothing else is said: `/var/lib/rootcellar-server` for root, else below the user's
+    /// data home.
+    pub fn default_path() -> PathBuf {
+        if rustix::process::geteuid().is_root() {
+            return PathBuf::from("/var/lib/rootcellar-server");
+        }
+        let variable = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let home = variable("XDG_DATA_HOME").or_else(|| Some(variable("HOME")?.join(".local/share")));
+        home.unwrap_or_else(|| PathBuf::from("/var/lib")).join("rootcellar-server")
+    }
+
+    /// Opens the data directory and makes what is missing of it.
+    pub fn open(data: &Path) -> io::Result<Self> {
+        let data = std::path::absolute(data)?;
+        let this = Self { root: data.join(VERSION) };
+        for directory in [this.images(), this.channels(), this.generations()] {
+            fs::create_dir_all(directory)?;
+        }
+        for private in [this.keys(), this.tls(), this.staging()] {
+            if !private.is_dir() {
+                fs::create_dir_all(&private)?;
+                fs::set_permissions(&private, Permissions::from_mode(0o700))?;
+            }
+        }
+        Ok(this)
+    }
+
+    /// Waits until no other process writes, and then is the one writer until the value is dropped. What a killed
+    /// writer left in the staging directory is removed.
+    pub fn write(&self, printer: &Printer) -> io::Result<Writer> {
+        let path = self.root.join("lock");
+        let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                printer.say("Waiting for another rootcellar-server to finish writing");
+                flock(&lock, FlockOperation::LockExclusive)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let writer = Writer { data: self.clone(), _lock: lock };
+        writer.empty_staging()?;
+        Ok(writer)
+    }
+
+    /// The top of the layout.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The store.
+    pub fn images(&self) -> PathBuf {
+        self.root.join("images")
+    }
+
+    /// The state files of the channels.
+    pub fn channels(&self) -> PathBuf {
+        self.root.join("channels")
+    }
+
+    /// The generations.
+    pub fn generations(&self) -> PathBuf {
+        self.root.join("generations")
+    }
+
+    /// The link to the current generation.
+    pub fn current(&self) -> PathBuf {
+        self.root.join("current")
+    }
+
+    /// The signing keys.
+    pub fn keys(&self) -> PathBuf {
+        self.root.join("keys")
+    }
+
+    /// The private certificate authority and the server's certificate.
+    pub fn tls(&self) -> PathBuf {
+        self.root.join("tls")
+    }
+
+    /// Where things are made before they are renamed into place.
+    pub fn staging(&self) -> PathBuf {
+        self.root.join("staging")
+    }
+}
+
+/// The one writer of a data directory. Whatever changes it asks for this type.
+#[derive(Debug)]
+pub struct Writer {
+    data: DataDir,
+    _lock: fs::File,
+}
+
+impl Writer {
+    /// Puts a file in its place, whole.
+    pub fn put(&self, path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+        files::write_whole(&self.staging(), path, content, mode)
+    }
+
+    fn empty_staging(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.staging())? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?;
+            } else {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Deref for Writer {
+    type Target = DataDir;
+
+    fn deref(&self) -> &DataDir {
+        &self.data
+    }
+}
+
+const VERSION: &str = "v1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_and_what_is_staged_are_closed_to_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = DataDir::open(directory.path()).unwrap();
+        for private in [data.keys(), data.tls(), data.staging()] {
+            assert_eq!(fs::metadata(&private).unwrap().permissions().mode() & 0o777, 0o700, "{}", private.display());
+        }
+    }
+
+    #[test]
+    fn a_second_writer_waits_and_says_so_and_what_the_first_left_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = DataDir::open(directory.path()).unwrap();
+        let (printer, captured) = Printer::captured(false);
+        let first = data.write(&printer).unwrap();
+        fs::create_dir(data.staging().join("half")).unwrap();
+        fs::write(data.staging().join("half/file"), "x").unwrap();
+        assert_eq!(captured.stderr(), "");
+        let second = std::thread::spawn({
+            let (data, printer) = (data.clone(), printer.clone());
+            move || data.write(&printer).map(|_| ())
+        });
+        while !captured.stderr().contains("Waiting") {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert!(!second.is_finished());
+        drop(first);
+        second.join().unwrap().unwrap();
+        assert_eq!(fs::read_dir(data.staging()).unwrap().count(), 0);
+    }
+}

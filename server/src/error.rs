@@ -1,0 +1,89 @@
+//! Why a command failed.
+
+use std::io;
+
+use formats::certificate::KeyError;
+use terminal::log::LogError;
+use terminal::{Advice, ExitStatus};
+
+use crate::catalog::CatalogError;
+use crate::channel::ChannelError;
+use crate::config::ConfigError;
+use crate::keys::KeysError;
+use crate::publish::PublishError;
+use crate::serve::ServeError;
+use crate::store::StoreError;
+
+/// Why a command failed. What failed for one of several builds is reported by the command itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The signing keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// A certificate that could not be written.
+    #[error("cannot export the certificates")]
+    Export(#[source] KeyError),
+    /// No keys where some are needed.
+    #[error("this server has no {0} key yet")]
+    NoKeys(crate::keys::Role),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A build of the store.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// A channel.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    /// A publish.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The configuration of `serve`.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The running server.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The file system failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Advice for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoKeys(_) => Some("`rootcellar-server keys init` makes both".to_owned()),
+            Self::Publish(error) => error.hint(),
+            Self::Config(error) => error.hint(),
+            Self::Serve(error) => error.hint(),
+            Self::Io(error) | Self::Keys(KeysError::Io(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Some("choose another data directory with `--data DIR` or ROOTCELLAR_SERVER_DATA".to_owned())
+            }
+            Self::Keys(_)
+            | Self::Export(_)
+            | Self::Store(_)
+            | Self::Catalog(_)
+            | Self::Channel(_)
+            | Self::Log(_)
+            | Self::Io(_) => None,
+        }
+    }
+
+    fn exit_status(&self) -> ExitStatus {
+        match self {
+            Self::NoKeys(_) | Self::Config(_) | Self::Log(_) => ExitStatus::Refused,
+            Self::Serve(error) if error.is_refusal() => ExitStatus::Refused,
+            Self::Keys(_)
+            | Self::Export(_)
+            | Self::Store(_)
+            | Self::Catalog(_)
+            | Self::Channel(_)
+            | Self::Publish(_)
+            | Self::Serve(_)
+            | Self::Io(_) => ExitStatus::Failed,
+        }
+    }
+}

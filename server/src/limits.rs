@@ -1,0 +1,51 @@
+//! Every limit of the server.
+
+use std::time::Duration;
+
+/// What the server takes from others, and for how long it waits for them.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest `build.json` that is read.
+    pub record_bytes: u64,
+    /// Largest sum of the members of a `meta.tar.xz`.
+    pub metadata_bytes: u64,
+    /// Largest file that is read whole to be served: signatures, sums, records.
+    pub small_file_bytes: u64,
+    /// Connections served at a time; more wait to be accepted.
+    pub connections: usize,
+    /// Requests of one HTTP/2 connection at a time.
+    pub streams_per_connection: u32,
+    /// Largest head of a request, for HTTP/1 and HTTP/2.
+    pub head_bytes: usize,
+    /// Most header fields of an HTTP/1 request.
+    pub headers: usize,
+    /// How long a client may take for its TLS handshake.
+    pub handshake: Duration,
+    /// How long a client may take for the head of a request, and how long a connection may idle.
+    pub head: Duration,
+    /// How long a client may take no byte of an answer.
+    pub stalled: Duration,
+    /// How long answers under way may take after the server was asked to stop.
+    pub shutdown: Duration,
+    /// How much of a file is read at a time.
+    pub read_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            record_bytes: 1 << 20,
+            metadata_bytes: 4 << 20,
+            small_file_bytes: 1 << 20,
+            connections: 20_000,
+            streams_per_connection: 100,
+            head_bytes: 16 << 10,
+            headers: 64,
+            handshake: Duration::from_secs(10),
+            head: Duration::from_secs(10),
+            stalled: Duration::from_mins(1),
+            shutdown: Duration::from_secs(10),
+            read_bytes: 1 << 20,
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The program `rootcellar-server`.
+
+fn main() -> std::process::ExitCode {
+    rootcellar_server::main()
+}

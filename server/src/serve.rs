@@ -1,0 +1,229 @@
+//! The running server.
+//!
+//! Documents come from an immutable copy of the current generation in memory, files of builds from the store. Nothing
+//! else is reachable: a path is parsed into a [`route::Route`] or answered with a fixed phrase.
+
+mod access_log;
+mod body;
+mod conditional;
+mod connection;
+mod document;
+mod file;
+mod hkp;
+mod keeper;
+mod respond;
+mod route;
+mod snapshot;
+mod stall;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::routing::get;
+use formats::time::Span;
+use terminal::Printer;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use crate::commands::host_name;
+use crate::data::DataDir;
+use crate::generation::Generation;
+use crate::keys::Keys;
+use crate::limits::Limits;
+use crate::publish::Publisher;
+use crate::store::Store;
+use crate::tls::TlsError;
+use connection::{Accepting, Listener};
+use file::Files;
+use snapshot::Snapshot;
+
+/// What a server needs to know to run.
+#[derive(Debug)]
+pub struct Settings {
+    /// The data directory.
+    pub data: DataDir,
+    /// The address for TLS.
+    pub listen: String,
+    /// The address for plain HTTP, if there is one.
+    pub plain_listen: Option<String>,
+    /// Whether the TLS port answers plain HTTP too.
+    pub allow_plain: bool,
+    /// Certificate and protocols.
+    pub tls: Arc<rustls::ServerConfig>,
+    /// The validity of generations this server makes.
+    pub validity: Span,
+    /// The limits.
+    pub limits: Limits,
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// The address for TLS.
+    pub tls: SocketAddr,
+    /// The address for plain HTTP.
+    pub plain: Option<SocketAddr>,
+    /// The URL that clients on this machine and, by its name, elsewhere can use.
+    pub url: String,
+}
+
+/// What every request is answered from.
+#[derive(Debug)]
+struct State {
+    current: ArcSwap<Snapshot>,
+    files: Files,
+}
+
+/// Runs the server until SIGTERM or SIGINT; answers under way are finished. `ready` is called once connections are
+/// accepted.
+pub fn run(
+    settings: Settings,
+    publisher: Publisher,
+    keys: Keys,
+    printer: &Printer,
+    ready: impl FnOnce(&Listening) -> io::Result<()>,
+) -> Result<(), ServeError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(serve(settings, publisher, keys, printer, ready));
+    // A publish that is under way may be cut off like by any kill.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(
+    settings: Settings,
+    publisher: Publisher,
+    keys: Keys,
+    printer: &Printer,
+    ready: impl FnOnce(&Listening) -> io::Result<()>,
+) -> Result<(), ServeError> {
+    let current = Generation::current(&settings.data)?.ok_or(ServeError::NoGeneration)?;
+    let state = Arc::new(State {
+        current: ArcSwap::from_pointee(Snapshot::load(&current)?),
+        files: Files::new(Store::new(&settings.data), settings.limits),
+    });
+    let (tls, tls_address) = bind(&settings.listen).await?;
+    let plain = match &settings.plain_listen {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
+    let listening = Listening {
+        tls: tls_address,
+        plain: plain.as_ref().map(|(_, address)| *address),
+        url: format!("https://{}", reachable(tls_address)),
+    };
+
+    let (stop, stopped) = watch::channel(());
+    let accepting = Accepting::new(router(Arc::clone(&state)), settings.limits, stopped);
+    let acceptor = TlsAcceptor::from(Arc::clone(&settings.tls));
+    let listener = if settings.allow_plain { Listener::Both(acceptor) } else { Listener::Tls(acceptor) };
+    let mut tasks = vec![tokio::spawn(accepting.clone().accept(tls, listener))];
+    tasks.extend(plain.map(|(plain, _)| tokio::spawn(accepting.accept(plain, Listener::Plain))));
+    let keeper = keeper::Keeper { data: settings.data, keys, validity: settings.validity, printer: printer.clone() };
+    tasks.push(tokio::spawn(keeper.keep(state, publisher)));
+
+    let (mut terminated, mut interrupted) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    ready(&listening)?;
+    tokio::select! {
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+    }
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    let _ = stop.send(());
+    if tokio::time::timeout(settings.limits.shutdown, stop.closed()).await.is_err() {
+        tracing::warn!("Answers still under way were cut off");
+    }
+    Ok(())
+}
+
+fn router(state: Arc<State>) -> Router {
+    Router::new()
+        .route("/healthz", get(respond::health))
+        .route("/pks/lookup", get(hkp::lookup))
+        .fallback(respond::repository)
+        .with_state(state)
+        .layer(axum::middleware::from_fn(access_log::log))
+}
+
+/// An address of IPv6 where the machine has none is taken for the one of IPv4.
+async fn bind(address: &str) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let listen = |address: String| async move {
+        let listener = TcpListener::bind(&address).await.map_err(|source| ServeError::Bind { address, source })?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    match (listen(address.to_owned()).await, address.strip_prefix("[::]:")) {
+        (Err(ServeError::Bind { source, .. }), Some(port))
+            if source.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) =>
+        {
+            listen(format!("0.0.0.0:{port}")).await
+        }
+        (result, _) => result,
+    }
+}
+
+/// An address that means every address is not one to connect to.
+fn reachable(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() { format!("{}:{}", host_name(), address.port()) } else { address.to_string() }
+}
+
+/// Why the server cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be used.
+    #[error("cannot listen on `{address}`")]
+    Bind {
+        /// The address.
+        address: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A name that no certificate can hold.
+    #[error("`{}` is not a name for a certificate: expected a host name or an address", name.escape_debug())]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// The certificate.
+    #[error(transparent)]
+    Tls(TlsError),
+    /// Nothing was ever published.
+    #[error("nothing was published yet")]
+    NoGeneration,
+    /// The system failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl ServeError {
+    /// What the user can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                Some("another program listens there; choose another port with `--listen ADDR:PORT`".to_owned())
+            }
+            Self::Bind { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some("ports below 1024 need root or CAP_NET_BIND_SERVICE".to_owned())
+            }
+            Self::Bind { .. } => Some("an address is written `127.0.0.1:8443` or `[::]:8443`".to_owned()),
+            Self::NoGeneration => Some("`rootcellar-server publish` makes the first generation".to_owned()),
+            Self::Name { .. } | Self::Tls(_) | Self::Io(_) => None,
+        }
+    }
+
+    /// Whether the input is to blame, and not the machine.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Bind { .. } | Self::Name { .. } | Self::Tls(TlsError::Unreadable { .. } | TlsError::Unusable(_)) => {
+                true
+            }
+            Self::Tls(TlsError::Authority(_) | TlsError::Io(_)) | Self::NoGeneration | Self::Io(_) => false,
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! One line per request.
+
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::body::CountedBody;
+
+/// Answers a request and logs it once its answer was sent, or cut off.
+pub(super) async fn log(request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let user_agent = user_agent(request.headers());
+    let response = next.run(request).await;
+    let status = response.status().as_u16();
+    response.map(|body| {
+        Body::new(CountedBody::new(body, move |size_bytes| {
+            let duration_ms = started.elapsed().as_millis();
+            tracing::info!(status, size_bytes, duration_ms, user_agent, "{method} {path}");
+        }))
+    })
+}
+
+fn user_agent(headers: &HeaderMap) -> String {
+    let text = headers.get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
+    text.unwrap_or_default().chars().take(LONGEST_AGENT).flat_map(char::escape_debug).collect()
+}
+
+const LONGEST_AGENT: usize = 200;

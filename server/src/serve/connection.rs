@@ -1,0 +1,150 @@
+//! Connections: accepting them, TLS, and HTTP on top.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{Request, Uri};
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::stall::Impatient;
+use crate::limits::Limits;
+
+/// What a port speaks.
+#[derive(Clone)]
+pub(super) enum Listener {
+    /// TLS only.
+    Tls(TlsAcceptor),
+    /// Plain HTTP only.
+    Plain,
+    /// Both: the first byte tells. Stock templates of the GPG era fall back to plain HTTP on the same port.
+    Both(TlsAcceptor),
+}
+
+/// Accepts connections and serves them.
+#[derive(Clone)]
+pub(super) struct Accepting {
+    router: Router,
+    limits: Limits,
+    slots: Arc<Semaphore>,
+    /// Changes once when connections should finish what they do; dropped by each when it has.
+    stop: watch::Receiver<()>,
+}
+
+impl Accepting {
+    pub(super) fn new(router: Router, limits: Limits, stop: watch::Receiver<()>) -> Self {
+        Self { router, limits, slots: Arc::new(Semaphore::new(limits.connections)), stop }
+    }
+
+    /// Serves the connections of one port. Beyond the limit they wait in the kernel's queue.
+    pub(super) async fn accept(self, socket: TcpListener, listener: Listener) {
+        loop {
+            let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return };
+            match socket.accept().await {
+                Ok((stream, _)) => {
+                    let (this, listener) = (self.clone(), listener.clone());
+                    tokio::spawn(async move {
+                        if let Err(error) = this.serve(stream, listener).await {
+                            tracing::debug!(%error, "A connection ended");
+                        }
+                        drop(slot);
+                    });
+                }
+                Err(error) => {
+                    // Out of file descriptors, or the peer is gone already: neither is a reason to stop.
+                    tracing::warn!(%error, "A connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn serve(self, stream: TcpStream, listener: Listener) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let acceptor = match listener {
+            Listener::Plain => None,
+            Listener::Tls(acceptor) => Some(acceptor),
+            Listener::Both(acceptor) => {
+                let mut first = [0];
+                let count = timeout(self.limits.handshake, stream.peek(&mut first)).await??;
+                (count == 0 || first == [TLS_HANDSHAKE]).then_some(acceptor)
+            }
+        };
+        let stream = Impatient::new(stream, self.limits.stalled);
+        let Some(acceptor) = acceptor else { return self.speak(stream, false).await };
+        let stream = timeout(self.limits.handshake, acceptor.accept(stream)).await??;
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        self.speak(stream, is_http2).await
+    }
+
+    /// HTTP over an established stream. The version is known beforehand, so no client can linger over its first bytes.
+    async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        mut self,
+        stream: S,
+        is_http2: bool,
+    ) -> io::Result<()> {
+        let router = TowerToHyperService::new(self.router);
+        let service = service_fn(move |request| router.call(normalised(request)));
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.head)
+            .max_headers(self.limits.headers)
+            .max_buf_size(self.limits.head_bytes);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(self.limits.head)
+            .keep_alive_timeout(self.limits.head)
+            .max_concurrent_streams(self.limits.streams_per_connection)
+            .max_header_list_size(u32::try_from(self.limits.head_bytes).unwrap_or(u32::MAX));
+        let builder = if is_http2 { builder.http2_only() } else { builder.http1_only() };
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let result = tokio::select! {
+            result = connection.as_mut() => result,
+            _ = self.stop.changed() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        result.map_err(io::Error::other)
+    }
+}
+
+/// Runs of slashes count as one, before anything is routed: stock templates write `//meta/1.0/…`.
+fn normalised(mut request: Request<Incoming>) -> Request<Incoming> {
+    let uri = request.uri();
+    if !uri.path().contains("//") {
+        return request;
+    }
+    let mut path = String::with_capacity(uri.path().len());
+    for segment in uri.path().split('/').filter(|segment| !segment.is_empty()) {
+        path.push('/');
+        path.push_str(segment);
+    }
+    if let Some(query) = uri.query() {
+        path.push('?');
+        path.push_str(query);
+    }
+    if let Ok(uri) = Uri::try_from(if path.is_empty() { "/" } else { &path }) {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+/// The content type of a TLS handshake record (RFC 8446 section 5.1). No method of HTTP starts with it.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -1,0 +1,102 @@
+//! Files of builds.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::http::HeaderValue;
+use bytes::Bytes;
+use formats::digest::{FileDigest, Sha256};
+use formats::record::BuildFile;
+use rustix::fs::{Mode, OFlags, open};
+
+use super::conditional::Entity;
+use super::document;
+use super::route::StoreFile;
+use crate::limits::Limits;
+use crate::store::{BuildId, Store};
+
+type Digests = Arc<BTreeMap<BuildFile, FileDigest>>;
+
+/// The files of the store, opened when asked for. What records say about them is kept, because builds never change.
+#[derive(Debug)]
+pub(super) struct Files {
+    store: Store,
+    limits: Limits,
+    records: Mutex<HashMap<BuildId, Digests>>,
+}
+
+/// A file that was opened.
+pub(super) struct Opened {
+    pub(super) entity: Entity,
+    pub(super) content: Content,
+}
+
+/// Where its bytes are.
+pub(super) enum Content {
+    /// In memory.
+    Bytes(Bytes),
+    /// In an open file.
+    File(Arc<std::fs::File>),
+}
+
+impl Files {
+    pub(super) fn new(store: Store, limits: Limits) -> Self {
+        Self { store, limits, records: Mutex::default() }
+    }
+
+    /// How much of a file is read at a time.
+    pub(super) fn read_bytes(&self) -> usize {
+        self.limits.read_bytes
+    }
+
+    /// Opens a file; `None` when there is none. It blocks.
+    pub(super) fn open(&self, build: &BuildId, file: StoreFile) -> io::Result<Option<Opened>> {
+        let path = self.store.directory(build).join(file.name());
+        let opened = match open(&path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(opened) => std::fs::File::from(opened),
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let metadata = opened.metadata()?;
+        let (size_bytes, modified) = (metadata.len(), metadata.modified()?);
+        let entity = |etag: HeaderValue| Entity { size_bytes, etag, modified };
+        match file {
+            StoreFile::Recorded(name) => {
+                let Some(digest) = self.digest(build, name)? else { return Ok(None) };
+                if digest.size_bytes != size_bytes {
+                    let reason = format!("expected {} bytes, found {size_bytes} bytes", digest.size_bytes);
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+                }
+                let entity = entity(document::etag(&digest.sha256));
+                Ok(Some(Opened { entity, content: Content::File(Arc::new(opened)) }))
+            }
+            StoreFile::Small(_) => {
+                let mut bytes = Vec::new();
+                opened.take(self.limits.small_file_bytes).read_to_end(&mut bytes)?;
+                if bytes.len() as u64 != size_bytes {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "it is larger than any such file"));
+                }
+                let entity = entity(document::etag(&Sha256::of(&bytes)));
+                Ok(Some(Opened { entity, content: Content::Bytes(bytes.into()) }))
+            }
+        }
+    }
+
+    fn digest(&self, build: &BuildId, file: BuildFile) -> io::Result<Option<FileDigest>> {
+        let known = self.records().get(build).cloned();
+        let digests = if let Some(digests) = known {
+            digests
+        } else {
+            let Some(record) = self.store.record(build).map_err(io::Error::other)? else { return Ok(None) };
+            let digests: Digests = Arc::new(record.files);
+            self.records().insert(build.clone(), Arc::clone(&digests));
+            digests
+        };
+        Ok(digests.get(&file).copied())
+    }
+
+    fn records(&self) -> std::sync::MutexGuard<'_, HashMap<BuildId, Digests>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,133 @@
+//! Answers.
+
+use std::io;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::body::Body;
+use axum::extract::{Request, State as StateOf};
+use axum::http::{HeaderValue, Method, StatusCode, Version, header};
+use axum::response::{IntoResponse, Response};
+use formats::time::Timestamp;
+
+use super::State;
+use super::body::FileBody;
+use super::conditional::{Entity, Selection};
+use super::document::{Cache, Document, content_type};
+use super::file::{Content, Opened};
+use super::route::Route;
+
+/// `/healthz`: whether what is published can be used.
+pub(super) async fn health(StateOf(state): StateOf<Arc<State>>) -> Response {
+    let edition = state.current.load().edition;
+    let is_valid = Timestamp::from(SystemTime::now()) <= edition.expires;
+    if is_valid { (StatusCode::OK, "ok\n").into_response() } else { phrase(StatusCode::SERVICE_UNAVAILABLE) }
+}
+
+/// Everything of the repository.
+pub(super) async fn repository(StateOf(state): StateOf<Arc<State>>, request: Request) -> Response {
+    if ![Method::GET, Method::HEAD].contains(request.method()) {
+        let allow = [(header::ALLOW, HeaderValue::from_static("GET, HEAD"))];
+        return (allow, phrase(StatusCode::METHOD_NOT_ALLOWED)).into_response();
+    }
+    match Route::parse(request.uri().path()) {
+        Err(_) => phrase(StatusCode::BAD_REQUEST),
+        Ok(Route::Document(path)) => {
+            let snapshot = state.current.load_full();
+            match snapshot.document(&path).await {
+                Some(document) => answer_document(&request, document, snapshot.modified()),
+                None => phrase(StatusCode::NOT_FOUND),
+            }
+        }
+        Ok(Route::File { channel, build, file }) => {
+            if channel.is_some_and(|channel| !state.current.load().has_channel(&channel)) {
+                return phrase(StatusCode::NOT_FOUND);
+            }
+            let opened = tokio::task::spawn_blocking({
+                let (state, build) = (Arc::clone(&state), build.clone());
+                move || state.files.open(&build, file)
+            });
+            match opened.await.map_err(io::Error::other).flatten() {
+                Ok(Some(opened)) => answer_file(&request, &state, opened, file.name()),
+                Ok(None) => phrase(StatusCode::NOT_FOUND),
+                Err(error) => {
+                    tracing::error!(%build, file = file.name(), %error, "A file of the store cannot be served");
+                    phrase(StatusCode::INTERNAL_SERVER_ERROR)
+                }
+            }
+        }
+    }
+}
+
+/// An answer that says its status and nothing else.
+pub(super) fn phrase(status: StatusCode) -> Response {
+    let text = status.canonical_reason().unwrap_or("Error").to_lowercase();
+    let cache = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    (status, cache, format!("{text}\n")).into_response()
+}
+
+fn answer_document(request: &Request, document: &Document, modified: SystemTime) -> Response {
+    let entity = Entity { size_bytes: document.bytes.len() as u64, etag: document.etag.clone(), modified };
+    answer(request, &entity, document.content_type, document.cache, |part| {
+        let [start, end] = [part.start, part.end].map(|place| usize::try_from(place).unwrap_or(usize::MAX));
+        Body::from(document.bytes.slice(start..end))
+    })
+}
+
+fn answer_file(request: &Request, state: &State, opened: Opened, name: &str) -> Response {
+    // A connection of HTTP/2 can ask for many files at once.
+    let piece_bytes = state.files.read_bytes() / if request.version() == Version::HTTP_2 { 4 } else { 1 };
+    answer(request, &opened.entity, content_type(name), Cache::Immutable, |part| match opened.content {
+        Content::Bytes(bytes) => {
+            let [start, end] = [part.start, part.end].map(|place| usize::try_from(place).unwrap_or(usize::MAX));
+            Body::from(bytes.slice(start..end))
+        }
+        Content::File(file) => Body::new(FileBody::new(file, part, piece_bytes)),
+    })
+}
+
+/// Answers with the part of an entity that was asked for. `body` makes the body of a part that lies within it.
+fn answer(
+    request: &Request,
+    entity: &Entity,
+    content_type: &'static str,
+    cache: Cache,
+    body: impl FnOnce(std::ops::Range<u64>) -> Body,
+) -> Response {
+    let size = entity.size_bytes;
+    let (status, part) = match entity.select(request.method(), request.headers()) {
+        Selection::Whole => (StatusCode::OK, Some(0..size)),
+        Selection::Part(part) => (StatusCode::PARTIAL_CONTENT, Some(part)),
+        Selection::NotModified => (StatusCode::NOT_MODIFIED, None),
+        Selection::Unsatisfiable => {
+            let all = HeaderValue::from_str(&format!("bytes */{size}"));
+            let range = all.map(|all| [(header::CONTENT_RANGE, all)]);
+            return match range {
+                Ok(range) => (range, phrase(StatusCode::RANGE_NOT_SATISFIABLE)).into_response(),
+                Err(_) => phrase(StatusCode::RANGE_NOT_SATISFIABLE),
+            };
+        }
+    };
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::ETAG, entity.etag.clone());
+    headers.insert(header::CACHE_CONTROL, cache.header());
+    if let Ok(modified) = HeaderValue::from_str(&httpdate::fmt_http_date(entity.modified)) {
+        headers.insert(header::LAST_MODIFIED, modified);
+    }
+    let Some(part) = part else { return response };
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(part.end - part.start));
+    if status == StatusCode::PARTIAL_CONTENT
+        && let Ok(range) = HeaderValue::from_str(&format!("bytes {}-{}/{size}", part.start, part.end.saturating_sub(1)))
+    {
+        headers.insert(header::CONTENT_RANGE, range);
+    }
+    if request.method() == Method::GET {
+        *response.body_mut() = body(part);
+    }
+    response
+}
