@@ -98,10 +98,13 @@ impl ImageQuery {
     /// Whether `id`, known by `aliases` (such as `debian/12` or `debian`), is an image this query asks for.
     ///
     /// What follows the alias or the distribution and release may be an architecture and a variant, in this order;
-    /// they are `host` and `default` when absent.
+    /// they are `host` and `default` when absent. An alias may end in the variant (`debian/12/cloud`), as servers write
+    /// it for Incus.
     pub fn matches<'a>(&self, id: &ImageId, aliases: impl IntoIterator<Item = &'a str>, host: Option<Arch>) -> bool {
         let name = format!("{}/{}", id.distribution, id.release);
-        self.starts_with(&name, id, host) || aliases.into_iter().any(|alias| self.starts_with(alias, id, host))
+        let variant = format!("/{}", id.variant);
+        let mut aliases = aliases.into_iter().map(|alias| alias.strip_suffix(&variant).unwrap_or(alias));
+        self.starts_with(&name, id, host) || aliases.any(|alias| self.starts_with(alias, id, host))
     }
 
     fn starts_with(&self, alias: &str, id: &ImageId, host: Option<Arch>) -> bool {
@@ -228,6 +231,19 @@ mod tests {
         assert!(asks("debian/arm64/cloud", &bookworm("arm64", "cloud")));
         assert!(!asks("debian/bookwor", &bookworm("amd64", "default")));
         assert!(!asks("debian/bookworm/amd64/cloud", &bookworm("amd64", "default")));
+    }
+
+    #[test]
+    fn an_alias_may_end_in_the_variant() {
+        let cloud = bookworm("amd64", "cloud");
+        let asks =
+            |query: &str| query.parse::<ImageQuery>().unwrap().matches(&cloud, ["debian/12/cloud"], Some(Arch::Amd64));
+        assert!(
+            asks("debian/12/cloud")
+                && asks("debian/12/amd64/cloud")
+                && !asks("debian/12")
+                && !asks("debian/12/arm64/cloud")
+        );
     }
 
     #[test]
