@@ -100,7 +100,9 @@ impl Running<'_> {
             unpack.run(&self.plan.source)
         })?;
         let tree = Tree::open(&tree)?;
-        tidy::host_traces(&tree)?;
+        if self.plan.source.copies_from_the_host() {
+            tidy::host_traces(&tree)?;
+        }
         let mut inventory = Inventory::of(&tree)?;
         for install in &self.plan.installs {
             self.stage(install.title(), || self.install(&tree, install))?;
@@ -232,7 +234,7 @@ fn last_lines(log: &Path) -> String {
 /// Why a build failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BuildError {
-    #[error("the build failed; what there is so far is in `{}`{}", directory.display(), shown(tail))]
+    #[error("{source}{}", indented(tail))]
     Kept { directory: PathBuf, tail: String, source: Box<BuildError> },
     #[error("the build `{}` already exists", path.display())]
     Exists { path: PathBuf },
@@ -266,7 +268,12 @@ impl Advice for BuildError {
                 Self::Cache(CacheError::Altered { .. }) => {
                     Some("remove the package from the cache, or build without one with `--no-cache`".to_owned())
                 }
-                _ => Some(format!("the whole output is in `{}/build/{LOG}`", directory.display())),
+                _ => {
+                    let directory = directory.display();
+                    Some(format!(
+                        "the tree is kept in `{directory}/work/root`, the whole output in `{directory}/build/{LOG}`"
+                    ))
+                }
             },
             Self::Exists { .. } => Some("give another `--serial`, or build a minute later".to_owned()),
             _ => None,
@@ -289,8 +296,8 @@ impl Advice for BuildError {
     }
 }
 
-fn shown(tail: &str) -> String {
-    if tail.is_empty() { String::new() } else { format!("; its last lines are:\n{tail}") }
+fn indented(tail: &str) -> String {
+    tail.lines().map(|line| format!("\n{line}")).collect::<Vec<_>>().concat()
 }
 
 const LOG: &str = "build.log";

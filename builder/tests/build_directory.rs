@@ -136,7 +136,7 @@ fn incus_and_lxd_get_a_squashfs_and_metadata_of_their_own() {
     let joined = [incus, squashfs].map(|file| fs::read(built.join(file.name())).unwrap()).concat();
     assert_eq!(record.fingerprint(incus, squashfs).unwrap(), FileDigest::of(&joined).sha256);
     let cat = Program::new("unsquashfs").args(["-cat", "rootfs.squashfs", "etc/hostname"]).current_dir(&built).output();
-    assert_eq!(cat.unwrap().stdout, b"localhost\n", "the placeholder of LXC is in Incus's rootfs");
+    assert_eq!(cat.unwrap().stdout, b"buildhost\n", "the placeholder of LXC is in Incus's rootfs");
     let listed = Program::new("tar").args(["-tJf", "incus.tar.xz"]).current_dir(&built).output().unwrap().stdout;
     let listed = String::from_utf8(listed).unwrap();
     for name in ["metadata.yaml", "templates/hostname.tpl", "templates/hosts.tpl", "templates/t.tpl"] {

@@ -62,6 +62,11 @@ impl Source {
         }
     }
 
+    /// Whether the fresh tree has files of the machine that made it.
+    pub(crate) fn copies_from_the_host(&self) -> bool {
+        matches!(self, Self::Debootstrap(_))
+    }
+
     /// Whether the package lists in the fresh tree are the newest there are.
     pub(crate) fn leaves_package_lists(&self) -> bool {
         matches!(self, Self::Debootstrap(_))
