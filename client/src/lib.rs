@@ -23,6 +23,7 @@ pub mod remote;
 pub mod repository;
 pub mod runtime;
 pub mod state;
+pub mod template;
 pub mod userns;
 
 use std::env;
@@ -36,7 +37,7 @@ use std::process::ExitCode;
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().collect();
     if arguments.first().is_some_and(|name| is_template(Path::new(name))) {
-        ExitCode::FAILURE
+        template::main(arguments.into_iter().skip(1))
     } else {
         cli::main(arguments)
     }

@@ -28,10 +28,8 @@ pub struct Repository {
 
 impl Repository {
     /// A connection to the server of `origin`; nothing is sent yet.
-    pub fn connect(origin: Origin, user_agent: Option<String>) -> Result<Self, RepositoryError> {
-        let defaults = FetcherOptions::default();
-        let user_agent = user_agent.unwrap_or_else(|| defaults.user_agent.clone());
-        let options = FetcherOptions { user_agent, ca_file: origin.ca.clone(), ..defaults };
+    pub fn connect(origin: Origin) -> Result<Self, RepositoryError> {
+        let options = FetcherOptions { ca_file: origin.ca.clone(), ..FetcherOptions::default() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(RepositoryError::Runtime)?;
         Ok(Self { origin, fetcher: Fetcher::new(options).map_err(Box::new)?, runtime })

@@ -109,7 +109,7 @@ fn pin(
     let remote = Remote { url, fingerprint, channel, ca };
     let origin = remote.origin();
     let state = RemoteState::open(&context.directories.state, &origin, Owner::SELF).map_err(RepositoryError::from)?;
-    let index = Repository::connect(origin, None)?.index(&state, context.now(), PastValidity::Refuse)?;
+    let index = Repository::connect(origin)?.index(&state, context.now(), PastValidity::Refuse)?;
     let mut file = ConfigFile::open(&context.directories)?;
     file.put(name, &remote)?;
     context.printer.say(format_args!(
@@ -126,7 +126,7 @@ fn ask(context: &Context, name: &Name, place: &Place) -> Result<Fingerprint, Com
     // Nothing is pinned yet, and nothing but the introduction is asked for.
     let Place { url, channel, ca } = place;
     let unknown = Origin { url: url.clone(), trust: Trust::Tls, channel: channel.clone(), ca: ca.clone() };
-    let introduction = introduce(&Repository::connect(unknown, None)?, channel, context.now())?;
+    let introduction = introduce(&Repository::connect(unknown)?, channel, context.now())?;
     let fingerprint = introduction.certificate.fingerprint();
     let url = url.to_string();
     context.printer.say(format_args!("`{url}` signs with the key\n\n    {}\n", fingerprint.grouped()));

@@ -90,7 +90,7 @@ impl SourceArgs {
         }
         let past_validity = if self.accept_expired_index { PastValidity::Accept } else { PastValidity::Refuse };
         act(&Source {
-            repository: &Repository::connect(origin, None)?,
+            repository: &Repository::connect(origin)?,
             state: &context.directories.state,
             cache: &Cache::open(&context.directories.cache, Owner::SELF)?,
             owner: Owner::SELF,

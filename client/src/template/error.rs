@@ -1,0 +1,112 @@
+//! Why the template did not make a container.
+
+use std::io;
+use std::path::PathBuf;
+
+use formats::certificate::ParseFingerprintError;
+use formats::image::ParseImageIdError;
+use formats::name::ParseNameError;
+use terminal::log::LogError;
+use terminal::{Advice, ExitStatus};
+
+use crate::acquire::AcquireError;
+use crate::cache::CacheError;
+use crate::config::ConfigError;
+use crate::container::policy::PolicyError;
+use crate::container::rootfs::RootfsError;
+use crate::remote::ParseServerUrlError;
+use crate::repository::RepositoryError;
+
+/// Why the template did not make a container.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the fields are named in the messages")]
+pub enum TemplateError {
+    /// liblxc passes these; a person who runs the template by hand must, too.
+    #[error("`--name`, `--path` and `--rootfs` of the container are needed")]
+    NoContainer,
+    /// A name or path that would break out of its line in the configuration.
+    #[error("the container's name or path has a control character in it")]
+    Control,
+    /// liblxc tells who the caller is inside of the namespace.
+    #[error("in a user namespace without `--mapped-uid`")]
+    NoMap,
+    /// A home directory is needed for a user's cache.
+    #[error("the environment has no `HOME`, where a user's cache is")]
+    NoHome,
+    /// A server that is neither pinned nor chosen to be trusted without.
+    #[error("no key is pinned for `{server}`")]
+    NotPinned { server: String },
+    /// The input ended before the image was named.
+    #[error("no answer to `{question}`")]
+    NoAnswer { question: &'static str },
+    /// The input cannot be read.
+    #[error("cannot read the answer")]
+    Input(#[source] io::Error),
+    /// The image has no configuration.
+    #[error("the image's metadata has no `config` for this kind of container")]
+    NoConfig,
+    /// A file of the container directory.
+    #[error("cannot read or write `{}`", path.display())]
+    Storage { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Server(#[from] ParseServerUrlError),
+    #[error(transparent)]
+    Fingerprint(#[from] ParseFingerprintError),
+    #[error(transparent)]
+    Name(#[from] ParseNameError),
+    #[error(transparent)]
+    Image(#[from] ParseImageIdError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Acquire(#[from] AcquireError),
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    #[error(transparent)]
+    Rootfs(#[from] RootfsError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl From<RepositoryError> for TemplateError {
+    fn from(error: RepositoryError) -> Self {
+        Self::Acquire(error.into())
+    }
+}
+
+impl Advice for TemplateError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoContainer => Some("run it as `lxc-create -t download -n NAME -- …`".to_owned()),
+            Self::NotPinned { server } => Some(format!(
+                "`rootcellar remote add NAME https://{server}` as root pins its key for everybody; `--fingerprint FPR` names \
+                 it here; `--trust-tls`, or `template.trust = \"tls\"` in client.toml, does without"
+            )),
+            Self::NoAnswer { .. } => Some("name the image with `-d`, `-r` and `-a`".to_owned()),
+            Self::Acquire(AcquireError::NotFound(error)) => Some(error.hint().replace("rootcellar list", "--list")),
+            Self::Acquire(error) => error.hint(),
+            Self::Cache(_) => Some("`LXC_CACHE_PATH` names another directory".to_owned()),
+            Self::Config(error) => error.hint(),
+            Self::Policy(error) => error.hint(),
+            Self::Rootfs(error) => error.hint(),
+            Self::Control
+            | Self::NoMap
+            | Self::NoHome
+            | Self::Input(_)
+            | Self::NoConfig
+            | Self::Storage { .. }
+            | Self::Server(_)
+            | Self::Fingerprint(_)
+            | Self::Name(_)
+            | Self::Image(_)
+            | Self::Log(_) => None,
+        }
+    }
+
+    /// The stock template ends with 1 for whatever it has to say something about.
+    fn exit_status(&self) -> ExitStatus {
+        ExitStatus::Refused
+    }
+}

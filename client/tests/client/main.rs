@@ -1,0 +1,8 @@
+//! Promises of the client, each file one, kept by the real program against a real server on loopback.
+
+mod cache;
+mod containers;
+mod remotes;
+mod template;
+mod trust;
+mod world;

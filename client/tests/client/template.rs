@@ -1,0 +1,185 @@
+//! Called as `lxc-download`, the program does what the stock template does, and says so in the same lines.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use formats::record::BuildFile;
+
+use crate::world::{Host, Said, Server, bookworm, is_root, serial};
+
+/// A container directory as liblxc begins it.
+fn begun(host: &Host, name: &str, config: &str) {
+    let directory = host.at(&format!("begun/{name}"));
+    fs::create_dir_all(directory.join("rootfs")).unwrap();
+    fs::write(directory.join("config"), config.replace("DIRECTORY", directory.to_str().unwrap())).unwrap();
+    fs::set_permissions(directory.join("config"), fs::Permissions::from_mode(0o640)).unwrap();
+}
+
+/// The arguments that liblxc passes, and then those of the user.
+fn arguments(host: &Host, name: &str, line: &str) -> Vec<String> {
+    let directory = host.at(&format!("begun/{name}")).display().to_string();
+    let of_lxc = [format!("--path={directory}"), format!("--name={name}"), format!("--rootfs={directory}/rootfs")];
+    of_lxc.into_iter().chain(line.split_whitespace().map(str::to_owned)).collect()
+}
+
+fn fill(host: &Host, name: &str, line: &str) -> Said {
+    Said::of(&host.template().args(arguments(host, name, line)).output().unwrap())
+}
+
+const BEGUN: &str = "# Template used\n# a comment of the user\n\nlxc.net.0.type = veth\nlxc.net.0.link = lxcbr0\n\
+    lxc.apparmor.profile = generated\nlxc.rootfs.path = dir:DIRECTORY/rootfs\n";
+const IMAGE: &str = "-d debian -r bookworm -a amd64";
+
+#[test]
+fn the_result_is_that_of_the_stock_template_byte_for_byte() {
+    let stock = Path::new("/usr/share/lxc/templates/lxc-download");
+    if !is_root() || !stock.exists() {
+        eprintln!("SKIP: no stock template to compare with");
+        return;
+    }
+    let image =
+        bookworm().member("create-message", "line one\n\nline two\n").member("fstab", "tmpfs run tmpfs rw 0 0\n");
+    let server = Server::publishing(std::slice::from_ref(&image));
+    let host = Host::trusting(&server);
+    begun(&host, "p1", BEGUN);
+    let stock = Said::of(&stock_template(&host, &image, stock).args(arguments(&host, "p1", IMAGE)).output().unwrap())
+        .succeeds();
+    let read = |file: &str| fs::read_to_string(host.at(&format!("begun/p1/{file}"))).unwrap();
+    let files = ["config", "fstab", "rootfs/etc/hostname", "rootfs/etc/hosts"];
+    let expected = files.map(read);
+    let tree = host.tree("begun");
+
+    fs::remove_dir_all(host.at("begun")).unwrap();
+    begun(&host, "p1", BEGUN);
+    let ours = fill(&host, "p1", IMAGE).succeeds();
+    assert_eq!(files.map(read), expected);
+    assert_eq!(host.tree("begun"), tree);
+    assert_eq!(ours.stdout, stock.stdout);
+}
+
+/// The stock template, whose downloads come from a directory: a stand-in for wget copies them.
+fn stock_template(host: &Host, image: &testkit::FakeImage, stock: &Path) -> Command {
+    let tree = host.at("stock");
+    fs::create_dir_all(tree.join("meta/1.0")).unwrap();
+    fs::create_dir_all(tree.join("images/x")).unwrap();
+    fs::create_dir_all(host.at("bin")).unwrap();
+    let line = format!("debian;bookworm;amd64;default;{};/images/x/\n", serial(0));
+    fs::write(tree.join("meta/1.0/index-system.7"), line).unwrap();
+    for (file, content) in image.files() {
+        if [BuildFile::RootfsTarXz, BuildFile::MetaTarXz].contains(&file) {
+            fs::write(tree.join("images/x").join(file.name()), content).unwrap();
+        }
+    }
+    let script = format!(
+        "#!/bin/sh\nwhile [ $# -gt 0 ]; do case $1 in https://*) from=${{1#https://*/}};; -O) to=$2;; esac; shift; done\n\
+         exec cp {}/$from $to\n",
+        tree.display()
+    );
+    fs::write(host.at("bin/wget"), script).unwrap();
+    fs::set_permissions(host.at("bin/wget"), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = host.command(stock);
+    let path = format!("{}:{}", host.at("bin").display(), std::env::var("PATH").unwrap());
+    command.env("PATH", path).env("LXC_CACHE_PATH", host.at("stock-cache"));
+    command
+}
+
+#[test]
+fn the_second_container_comes_from_the_cache_and_flushing_fetches_again() {
+    if !is_root() {
+        return;
+    }
+    let server = Server::publishing(&[bookworm()]);
+    let host = Host::trusting(&server);
+    for (name, line, expected) in [
+        (
+            "a",
+            "",
+            "Downloading the image index\nDownloading the rootfs\nDownloading the metadata\nThe image cache is now ready\nUnpacking the rootfs\n",
+        ),
+        ("b", "", "Using image from local cache\nUnpacking the rootfs\n"),
+        ("c", "--force-cache", "Using image from local cache\nUnpacking the rootfs\n"),
+        ("d", "--flush-cache --force-cache", "Flushing the cache...\nDownloading the image index\n"),
+    ] {
+        begun(&host, name, BEGUN);
+        let said = fill(&host, name, &format!("{IMAGE} {line}")).succeeds();
+        assert!(said.stdout.starts_with(expected), "{}", said.stdout);
+        assert!(said.stdout.ends_with("\n---\nYou just created a fake container.\n"), "{}", said.stdout);
+    }
+}
+
+#[test]
+fn a_legacy_configuration_stays_legacy() {
+    if !is_root() {
+        return;
+    }
+    let image =
+        bookworm().member("config.3", "lxc.include = LXC_TEMPLATE_CONFIG/debian.common.conf\nlxc.arch = x86_64\n");
+    let server = Server::publishing(&[image]);
+    let host = Host::trusting(&server);
+    begun(&host, "old", "lxc.network.type = veth\nlxc.rootfs = DIRECTORY/rootfs\nlxc.rootfs.backend = dir\n");
+    fill(&host, "old", IMAGE).succeeds();
+    let config = fs::read_to_string(host.at("begun/old/config")).unwrap();
+    assert!(config.contains("debian.common.conf") && config.contains("lxc.utsname = old\n"), "{config}");
+    assert!(config.ends_with("# Network configuration\nlxc.network.type = veth\n"), "{config}");
+}
+
+#[test]
+fn a_name_that_means_something_to_sed_reaches_the_files_as_it_is() {
+    if !is_root() {
+        return;
+    }
+    let server = Server::publishing(&[bookworm()]);
+    let host = Host::trusting(&server);
+    let name = r"a&b#\1";
+    begun(&host, name, BEGUN);
+    fill(&host, name, IMAGE).succeeds();
+    let hostname = fs::read_to_string(host.at(&format!("begun/{name}/rootfs/etc/hostname"))).unwrap();
+    assert_eq!(hostname, format!("{name}\n"));
+}
+
+#[test]
+fn a_failure_leaves_the_configuration_as_it_was() {
+    let server = Server::publishing(&[bookworm()]);
+    let host = Host::trusting(&server);
+    begun(&host, "p1", BEGUN);
+    let before = fs::read(host.at("begun/p1/config")).unwrap();
+    let said = fill(&host, "p1", "-d debian -r sarge -a amd64").refuses("no image matches");
+    assert!(said.stdout.ends_with("ERROR: Couldn't find a matching image\n"), "{}", said.stdout);
+    fill(&host, "p1", &format!("{IMAGE} --server stranger.invalid")).refuses("no key is pinned for `stranger.invalid`");
+    assert_eq!(fs::read(host.at("begun/p1/config")).unwrap(), before);
+    assert_eq!(fs::read_dir(host.at("begun/p1/rootfs")).unwrap().count(), 0);
+}
+
+#[test]
+fn listing_ends_with_0_for_people_and_with_1_for_liblxc() {
+    let server = Server::publishing(&[bookworm()]);
+    let host = Host::trusting(&server);
+    for (arguments, code) in [
+        (vec!["--list"], 0),
+        (vec!["--list", "--path=/x", "--name=x", "--rootfs=/x/y"], 1),
+        (vec!["-h"], 0),
+        (vec!["-h", "--path=/x"], 1),
+        (vec!["--color"], 1),
+        (vec![], 1),
+    ] {
+        let said = Said::of(&host.template().args(&arguments).output().unwrap());
+        assert_eq!(said.code, code, "{arguments:?} {}", said.stderr);
+        if arguments[..] == ["--list"] {
+            assert!(said.stdout.contains("debian           bookworm    amd64  default"), "{}", said.stdout);
+        }
+        if arguments[..] == ["--color"] {
+            assert!(said.stdout.contains("--dist") && said.stderr.contains("`--color`"), "{}", said.stderr);
+        }
+    }
+}
+
+#[test]
+fn without_an_image_and_without_a_terminal_nothing_hangs() {
+    let server = Server::publishing(&[bookworm()]);
+    let host = Host::trusting(&server);
+    begun(&host, "p1", BEGUN);
+    let said = fill(&host, "p1", "").refuses("no answer to `Distribution`");
+    assert!(said.stdout.contains("DIST") && said.stdout.ends_with("Distribution: \n"), "{}", said.stdout);
+}

@@ -1,0 +1,117 @@
+//! What a server sends is used only if the pinned key vouches for every byte of it; else nothing is created.
+
+use formats::layout;
+use formats::record::BuildFile;
+use formats::time::Span;
+
+use crate::world::{Claims, Host, Server, bookworm, now, path_of, stranger};
+
+fn world() -> (Server, Host) {
+    let server = Server::publishing(&[bookworm()]);
+    let host = Host::trusting(&server);
+    (server, host)
+}
+
+/// Nothing was created, and nothing that was refused can be used offline either.
+fn nothing_came_of_it(host: &Host) {
+    assert!(host.tree("containers").is_empty(), "{:?}", host.tree("containers"));
+    host.run("fetch debian/12 --offline").refuses("is in the cache");
+}
+
+#[test]
+fn one_flipped_byte_in_a_build_file_is_refused() {
+    for file in [BuildFile::RootfsTarXz, BuildFile::MetaTarXz] {
+        let (server, host) = world();
+        let path = path_of(&bookworm(), file);
+        let mut content = server.get(&path);
+        let middle = content.len() / 2;
+        content[middle] ^= 1;
+        server.put(&path, content);
+        host.run("fetch debian/12").refuses("does not match its digest");
+        nothing_came_of_it(&host);
+    }
+}
+
+#[test]
+fn one_flipped_byte_in_a_products_file_is_refused() {
+    let (server, host) = world();
+    let path = server.paths(".json").pop().unwrap();
+    let content = String::from_utf8(server.get(&path)).unwrap().replace("\"Debian\"", "\"Debiam\"");
+    server.put(&path, content.into_bytes());
+    host.run("fetch debian/12").refuses("is not the file the signed index names");
+    nothing_came_of_it(&host);
+}
+
+#[test]
+fn one_flipped_byte_in_the_index_is_refused() {
+    let (server, host) = world();
+    let content = String::from_utf8(server.get(layout::SIGNED_INDEX)).unwrap().replace("\"stable\"", "\"stabld\"");
+    server.put(layout::SIGNED_INDEX, content.into_bytes());
+    host.run("fetch debian/12").refuses("was altered after it was signed");
+    nothing_came_of_it(&host);
+}
+
+#[test]
+fn another_file_of_the_same_server_in_the_place_of_the_rootfs_is_refused() {
+    let (server, host) = world();
+    server.put(&path_of(&bookworm(), BuildFile::RootfsTarXz), server.get(&path_of(&bookworm(), BuildFile::MetaTarXz)));
+    let said = host.run("fetch debian/12");
+    assert_eq!(said.code, 1, "{}", said.stderr);
+    nothing_came_of_it(&host);
+}
+
+#[test]
+fn an_expired_index_is_refused_unless_that_is_typed_out() {
+    let (server, host) = world();
+    let published = now() - Span::from_days(3);
+    let serial = u64::try_from(published.unix()).unwrap();
+    server.publish(Claims { serial, published, expires: published + Span::from_days(1) });
+    host.run("fetch debian/12").refuses("the index expired");
+    nothing_came_of_it(&host);
+    let said = host.run("fetch debian/12 --accept-expired-index").succeeds();
+    assert!(said.stderr.contains("warning: the index of"), "{}", said.stderr);
+}
+
+#[test]
+fn a_replayed_older_index_is_refused_even_with_an_empty_cache() {
+    let (server, host) = world();
+    let older = server.get(layout::SIGNED_INDEX);
+    server.publish(Claims::fresh(10));
+    host.run("list").succeeds();
+    server.put(layout::SIGNED_INDEX, older);
+    std::fs::remove_dir_all(host.at("cache")).unwrap();
+    host.run("fetch debian/12").refuses("the index was rolled back");
+    nothing_came_of_it(&host);
+}
+
+#[test]
+fn an_index_by_a_key_that_is_not_pinned_is_refused() {
+    let (server, host) = world();
+    server.publish_signed_by(&stranger(), Claims::fresh(1));
+    host.run("fetch debian/12").refuses("is signed by a key that is not pinned");
+    nothing_came_of_it(&host);
+}
+
+#[test]
+fn a_certificate_other_than_the_pinned_one_is_refused() {
+    let (server, host) = world();
+    let stranger = stranger();
+    server.publish_signed_by(&stranger, Claims::fresh(1));
+    server.put(&layout::certificate(&server.fingerprint()), stranger.0.certificate().to_armored().unwrap());
+    host.run("fetch debian/12").refuses("is signed by a key that is not pinned");
+    nothing_came_of_it(&host);
+}
+
+#[test]
+fn a_server_that_is_not_pinned_is_refused_and_works_with_its_fingerprint() {
+    let (server, host) = world();
+    let server_only = format!("fetch debian/12 --server {}", server.url().replace("127.0.0.1", "localhost"));
+    host.run(&server_only).refuses("no key is pinned");
+    host.run(&format!("{server_only} --fingerprint {}", server.fingerprint())).succeeds();
+}
+
+#[test]
+fn plain_http_is_not_trusted_for_its_tls_certificate() {
+    let (server, host) = world();
+    host.run(&format!("fetch debian/12 --trust-tls --server {}", server.url())).refuses("nothing vouches");
+}

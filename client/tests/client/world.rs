@@ -1,0 +1,357 @@
+//! A host with its own directories, and a server on loopback whose files a test can change.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use formats::certificate::SigningKey;
+use formats::digest::FileDigest;
+use formats::layout;
+use formats::record::BuildFile;
+use formats::signature::{RepositoryKey, SignInline as _};
+use formats::streams::{Item, Product, Products, ProductsEntry, StreamsIndex, Version, ftype};
+use formats::time::{Span, Timestamp};
+use testkit::FakeImage;
+
+/// A server: a map of paths to contents, and what was asked for.
+pub(crate) struct Server {
+    pub(crate) key: RepositoryKey,
+    pub(crate) files: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
+    requests: Arc<Mutex<Vec<String>>>,
+    address: String,
+    builds: Vec<FakeImage>,
+}
+
+/// What an index claims.
+#[derive(Clone, Copy)]
+pub(crate) struct Claims {
+    pub(crate) serial: u64,
+    pub(crate) published: Timestamp,
+    pub(crate) expires: Timestamp,
+}
+
+impl Claims {
+    /// A fresh index, with the serial and the time of publication of now plus some seconds.
+    pub(crate) fn fresh(later: i64) -> Self {
+        let published = Timestamp::from_unix(now().unix() - 1000 + later);
+        let serial = u64::try_from(published.unix()).unwrap();
+        Self { serial, published, expires: published + Span::from_days(2) }
+    }
+}
+
+pub(crate) fn now() -> Timestamp {
+    SystemTime::now().into()
+}
+
+pub(crate) fn stranger() -> RepositoryKey {
+    RepositoryKey(SigningKey::generate_repository("t", now() - Span::from_days(9), Span::from_days(90)).unwrap())
+}
+
+impl Server {
+    /// A server that has published these builds.
+    pub(crate) fn publishing(builds: &[FakeImage]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (files, requests) = (Arc::<Mutex<BTreeMap<_, _>>>::default(), Arc::<Mutex<Vec<_>>>::default());
+        let server = Self {
+            key: stranger(),
+            files: files.clone(),
+            requests: requests.clone(),
+            address,
+            builds: builds.to_vec(),
+        };
+        server.publish(Claims::fresh(0));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (files, requests) = (files.clone(), requests.clone());
+                std::thread::spawn(move || answer(stream.unwrap(), &files, &requests));
+            }
+        });
+        server
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn fingerprint(&self) -> String {
+        self.key.certificate().fingerprint().to_string()
+    }
+
+    /// Another build appears, in a new generation.
+    pub(crate) fn add(&mut self, build: FakeImage, claims: Claims) {
+        self.builds.push(build);
+        self.publish(claims);
+    }
+
+    /// A new generation.
+    pub(crate) fn publish(&self, claims: Claims) {
+        self.publish_signed_by(&self.key, claims);
+    }
+
+    pub(crate) fn publish_signed_by(&self, key: &RepositoryKey, claims: Claims) {
+        let mut files = self.files.lock().unwrap();
+        let certificate = self.key.certificate();
+        let armored = certificate.to_armored().unwrap();
+        files.insert(layout::certificate(certificate.fingerprint().as_str()), armored.clone());
+        let mut products: BTreeMap<String, Product> = BTreeMap::new();
+        for build in &self.builds {
+            let record = build.record();
+            let mut items = BTreeMap::new();
+            for (file, content) in build.files() {
+                let path = layout::build_file(&record.image, &record.serial, file.name());
+                let digest = FileDigest::of(&content);
+                files.insert(path.clone(), content);
+                let (ftype, tar) = (ftype(file).to_owned(), None);
+                let (combined_squashfs_sha256, combined_rootxz_sha256) = (None, None);
+                items.insert(
+                    file.name().to_owned(),
+                    Item { ftype, path, digest, tar, combined_squashfs_sha256, combined_rootxz_sha256 },
+                );
+            }
+            let product = products.entry(record.image.product_name()).or_insert_with(|| Product {
+                aliases: record.aliases.join(","),
+                arch: record.image.arch.to_string(),
+                os: record.os.clone(),
+                release: record.image.release.to_string(),
+                release_title: record.image.release.to_string(),
+                variant: record.image.variant.to_string(),
+                support_eol: None,
+                requirements: BTreeMap::new(),
+                versions: BTreeMap::new(),
+            });
+            let version = Version { cache_expiry: Some(record.cache_expiry), items };
+            product.versions.insert(record.serial.to_string(), version);
+        }
+        let names = products.keys().cloned().collect();
+        let document = Products {
+            content_id: "images".to_owned(),
+            datatype: Products::DATATYPE.to_owned(),
+            format: Products::FORMAT.to_owned(),
+            updated: None,
+            products,
+        };
+        let json = serde_json::to_vec(&document).unwrap();
+        let digest = FileDigest::of(&json);
+        let path = layout::products(&"all".parse().unwrap(), &digest.sha256);
+        files.insert(path.clone(), json);
+        let entry = ProductsEntry {
+            datatype: Products::DATATYPE.to_owned(),
+            format: Products::FORMAT.to_owned(),
+            path,
+            updated: String::new(),
+            products: names,
+            digest,
+        };
+        let index = StreamsIndex {
+            format: StreamsIndex::FORMAT.to_owned(),
+            updated: String::new(),
+            serial: claims.serial,
+            channel: "stable".parse().unwrap(),
+            published: claims.published,
+            expires: claims.expires,
+            index: BTreeMap::from([("all".to_owned(), entry)]),
+        };
+        let json = serde_json::to_vec_pretty(&index).unwrap();
+        let signed = key.sign_inline(&json, claims.published, claims.expires).unwrap();
+        files.insert(layout::SIGNED_INDEX.to_owned(), signed);
+    }
+
+    /// Serves the certificate as a key server does.
+    pub(crate) fn answer_key_lookups(&self) {
+        let signed = self.get(layout::SIGNED_INDEX);
+        let armored = self.key.certificate().to_armored().unwrap();
+        for id in formats::verified::claimed_issuers(&signed).unwrap() {
+            self.put(&format!("pks/lookup?op=get&options=mr&search=0x{id}"), armored.clone());
+        }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Vec<u8> {
+        self.files.lock().unwrap()[path].clone()
+    }
+
+    pub(crate) fn put(&self, path: &str, content: Vec<u8>) {
+        self.files.lock().unwrap().insert(path.to_owned(), content);
+    }
+
+    /// The paths below which files end like this.
+    pub(crate) fn paths(&self, end: &str) -> Vec<String> {
+        self.files.lock().unwrap().keys().filter(|path| path.ends_with(end)).cloned().collect()
+    }
+
+    /// How often files of this name were asked for.
+    pub(crate) fn requests(&self, end: &str) -> usize {
+        self.requests.lock().unwrap().iter().filter(|path| path.ends_with(end)).count()
+    }
+}
+
+fn answer(mut stream: TcpStream, files: &Mutex<BTreeMap<String, Vec<u8>>>, requests: &Mutex<Vec<String>>) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or(0) == 0 {
+            return;
+        }
+        let path = line.split(' ').nth(1).unwrap_or("/").trim_start_matches('/').to_owned();
+        while line.trim() != "" {
+            line.clear();
+            if reader.read_line(&mut line).unwrap_or(0) == 0 {
+                return;
+            }
+        }
+        requests.lock().unwrap().push(path.clone());
+        let content = files.lock().unwrap().get(&path).cloned();
+        let status = if content.is_some() { "200 OK" } else { "404 Not Found" };
+        let content = content.unwrap_or_default();
+        let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", content.len());
+        if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&content)).is_err() {
+            return;
+        }
+    }
+}
+
+/// A host: directories of its own, in which the program runs.
+pub(crate) struct Host {
+    directory: tempfile::TempDir,
+}
+
+/// What a program said and how it ended.
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Host {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("lxc")).unwrap();
+        Self { directory }
+    }
+
+    /// A host on which this server is the remote `default`.
+    pub(crate) fn trusting(server: &Server) -> Self {
+        let host = Self::new();
+        host.configure(&format!(
+            "[remotes.default]\nurl = \"{}\"\nfingerprint = \"{}\"\n",
+            server.url(),
+            server.fingerprint()
+        ));
+        host
+    }
+
+    pub(crate) fn configure(&self, text: &str) {
+        fs::create_dir_all(self.at("config")).unwrap();
+        fs::write(self.at("config/client.toml"), text).unwrap();
+    }
+
+    pub(crate) fn at(&self, path: &str) -> PathBuf {
+        self.directory.path().join(path)
+    }
+
+    pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new(program.as_ref());
+        command
+            .env("ROOTCELLAR_CONFIG_DIR", self.at("config"))
+            .env("ROOTCELLAR_STATE_DIR", self.at("state"))
+            .env("ROOTCELLAR_CACHE_DIR", self.at("cache"))
+            .env("ROOTCELLAR_CONTAINERS", self.at("containers"))
+            .env("HOME", self.at("home"))
+            .stdin(std::process::Stdio::null());
+        command
+    }
+
+    pub(crate) fn rootcellar(&self, line: &str) -> Command {
+        let mut command = self.command(PROGRAM);
+        command.args(line.split_whitespace());
+        command
+    }
+
+    pub(crate) fn run(&self, line: &str) -> Said {
+        Said::of(&self.rootcellar(line).output().unwrap())
+    }
+
+    /// The program under the template's name.
+    pub(crate) fn template(&self) -> Command {
+        let link = self.at("lxc-download");
+        if !link.exists() {
+            std::os::unix::fs::symlink(PROGRAM, &link).unwrap();
+        }
+        self.command(link)
+    }
+
+    /// Every file and directory below a directory of this host.
+    pub(crate) fn tree(&self, below: &str) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut waiting = vec![self.at(below)];
+        while let Some(path) = waiting.pop() {
+            let Ok(entries) = fs::read_dir(&path) else { continue };
+            for entry in entries {
+                let entry = entry.unwrap();
+                if entry.file_type().unwrap().is_dir() {
+                    waiting.push(entry.path());
+                }
+                found.push(entry.path());
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// Where the cache keeps a file of an image.
+    pub(crate) fn cached(&self, image: &FakeImage, file: BuildFile) -> PathBuf {
+        let name = image.record().files[&file].sha256.to_string();
+        self.at("cache/v1/blobs/sha256").join(&name[..2]).join(name)
+    }
+}
+
+impl Said {
+    pub(crate) fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { code: output.status.code().unwrap_or(-1), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
+    #[track_caller]
+    pub(crate) fn succeeds(self) -> Self {
+        assert_eq!(self.code, 0, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Ends with status 1 and a message with these words.
+    #[track_caller]
+    pub(crate) fn refuses(self, words: &str) -> Self {
+        assert_eq!(self.code, 1, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        assert!(self.stderr.contains(words), "expected `{words}` in: {}", self.stderr);
+        self
+    }
+}
+
+pub(crate) fn bookworm() -> FakeImage {
+    FakeImage::new("debian/bookworm/amd64/default").serial(&serial(0)).alias("debian/12").alias("debian")
+}
+
+/// The serial of a build of some minutes ago: its cached copy is fresh.
+pub(crate) fn serial(minutes_ago: u64) -> String {
+    formats::serial::Serial::at(now() - Span::from_seconds(60 * minutes_ago)).to_string()
+}
+
+pub(crate) fn path_of(image: &FakeImage, file: BuildFile) -> String {
+    let record = image.record();
+    layout::build_file(&record.image, &record.serial, file.name())
+}
+
+/// Whether the test can make files for other users. Says so when it cannot.
+pub(crate) fn is_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("SKIP: making containers needs root");
+    }
+    root
+}
+
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_rootcellar");

@@ -1,0 +1,119 @@
+//! A command in a container sees the container, and nothing of the host.
+
+#[path = "support/runtime.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+mod support;
+
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Stdio;
+
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+use support::{Host, eventually};
+
+fn running() -> Option<Host> {
+    let host = Host::or_skip()?;
+    host.create("web1", "lxc.environment = COLOUR=green\n");
+    host.run("start web1 -- sleep 1000").succeeds();
+    Some(host)
+}
+
+#[test]
+fn it_sees_the_files_and_the_name_of_its_container() {
+    let Some(host) = running() else { return };
+    assert_eq!(host.run("exec web1 -- cat /etc/os-release").succeeds(), "ID=busybox-web1\n");
+    assert_eq!(host.run("exec web1 -- hostname").succeeds(), "web1\n");
+    assert_eq!(host.run("exec web1 -- pwd").succeeds(), "/\n");
+    assert_eq!(host.run("exec --cwd /etc web1 -- pwd").succeeds(), "/etc\n");
+}
+
+#[test]
+fn it_shares_every_namespace_with_init_and_none_with_the_host() {
+    let Some(host) = running() else { return };
+    for kind in ["mnt", "pid", "uts", "ipc", "net", "cgroup"] {
+        let link = format!("/proc/self/ns/{kind}");
+        let own = host.run(&format!("exec web1 -- readlink {link}")).succeeds();
+        assert_eq!(own, host.run(&format!("exec web1 -- readlink /proc/1/ns/{kind}")).succeeds(), "{kind}");
+        assert_ne!(own.trim(), fs::read_link(link).unwrap().to_str().unwrap(), "{kind}");
+    }
+    let cgroups = host.run("exec web1 -- cat /proc/self/cgroup").succeeds();
+    assert!(cgroups.lines().all(|line| line.ends_with(":/")), "{cgroups}");
+}
+
+#[test]
+fn nothing_of_ours_is_open_in_it() {
+    let Some(host) = running() else { return };
+    let leaked = fs::File::open("/etc").unwrap();
+    rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).unwrap();
+    // The listing itself opens number 3.
+    assert_eq!(host.run("exec web1 -- ls /proc/self/fd").succeeds(), "0\n1\n2\n3\n");
+    let script = "for fd in /proc/1/fd/*; do readlink $fd; done";
+    let open = host.script("web1", script).succeeds();
+    assert!(open.lines().all(|target| target.starts_with("/dev/pts/") || target == "/dev/console"), "{open}");
+}
+
+#[test]
+fn its_environment_is_the_containers() {
+    let Some(host) = running() else { return };
+    let mut command = host.command(["exec", "-e", "SIZE=xl", "web1", "--", "env"]);
+    let output = command.env("SECRET", "of the host").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    for wanted in ["container=lxc", "COLOUR=green", "SIZE=xl", "HOME=/root"] {
+        assert!(text.lines().any(|line| line == wanted), "no {wanted} in {text}");
+    }
+    assert!(!text.contains("SECRET"));
+}
+
+#[test]
+fn a_working_directory_that_is_not_there_is_refused() {
+    let Some(host) = running() else { return };
+    host.run("exec --cwd /nowhere web1 -- true").fails(126, "cannot prepare the process");
+    host.run("exec --cwd /proc/self/fd/9 web1 -- true").fails(126, "cannot prepare the process");
+}
+
+#[test]
+fn a_terminal_becomes_a_terminal_of_the_container() {
+    let Some(host) = running() else { return };
+    let (master, slave) = pty();
+    tcsetwinsize(&master, Winsize { ws_row: 33, ws_col: 99, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    let stream = || Stdio::from(slave.try_clone().unwrap());
+    let mut command = host.command(["exec", "web1", "--", "sh", "-c", "tty; stty size; echo done; exit 5"]);
+    let mut child = command.stdin(stream()).stdout(stream()).stderr(stream()).spawn().unwrap();
+    let mut said = String::new();
+    eventually("the end of the command", || {
+        read_available(&master, &mut said);
+        said.contains("done")
+    });
+    assert_eq!(child.wait().unwrap().code(), Some(5));
+    assert!(said.contains("/dev/pts/") && said.contains("33 99"), "{said}");
+}
+
+#[test]
+fn a_redirected_output_beside_a_terminal_stays_free_of_terminal_habits() {
+    let Some(host) = running() else { return };
+    let (_master, slave) = pty();
+    let mut command = host.command(["exec", "web1", "--", "sh", "-c", "test -t 0 && ! test -t 1 && echo hello"]);
+    let output = command.stdin(slave).stderr(Stdio::null()).output().unwrap();
+    assert_eq!(output.stdout, b"hello\n");
+}
+
+fn pty() -> (OwnedFd, OwnedFd) {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    unlockpt(&master).unwrap();
+    let slave = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    (master, slave)
+}
+
+fn read_available(master: &OwnedFd, said: &mut String) {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut fds = [PollFd::from_borrowed_fd(master.as_fd(), PollFlags::IN)];
+    while poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() > 0 {
+        let mut buffer = [0; 1024];
+        let count = rustix::io::read(master, &mut buffer).unwrap_or(0);
+        if count == 0 {
+            return;
+        }
+        said.push_str(&String::from_utf8_lossy(&buffer[..count]));
+    }
+}

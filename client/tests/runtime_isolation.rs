@@ -1,0 +1,119 @@
+//! Root in a container cannot reach past it by the known ways.
+
+#[path = "support/runtime.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+mod support;
+
+use std::fs;
+
+use support::Host;
+
+fn running(lines: &str) -> Option<Host> {
+    let host = Host::or_skip()?;
+    host.create("web1", lines);
+    host.run("start web1 -- sleep 1000").succeeds();
+    Some(host)
+}
+
+#[test]
+fn devices_outside_the_list_cannot_be_opened_even_by_a_node_of_its_own() {
+    let Some(host) = running("") else { return };
+    // The kernel log: harmless to read, and on no list.
+    let script = "mknod /tmp/kmsg c 1 11 && ! head -c 1 /tmp/kmsg && head -c 1 /dev/zero > /dev/null";
+    host.script("web1", script).succeeds();
+}
+
+#[test]
+fn a_device_the_configuration_allows_can_be_opened() {
+    let lines = "lxc.cgroup.devices.deny = a\nlxc.cgroup.devices.allow = c 1:* rwm\n\
+                 lxc.cgroup2.devices.deny = a\nlxc.cgroup2.devices.allow = c 1:* rwm\n\
+                 lxc.cgroup.devices.allow = c 136:* rwm\nlxc.cgroup2.devices.allow = c 136:* rwm\n";
+    let Some(host) = running(lines) else { return };
+    host.script("web1", "mknod /tmp/kmsg c 1 11 && exec 3< /tmp/kmsg").succeeds();
+}
+
+#[test]
+fn limits_hold_and_cannot_be_raised_from_inside() {
+    let Some(host) = running("lxc.cgroup.pids.max = 20\nlxc.cgroup2.pids.max = 20\n") else { return };
+    let raise = "for file in /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max; do echo 1000 > $file; done 2>/dev/null; \
+                 echo a > /sys/fs/cgroup/devices/devices.allow; \
+                 for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25; do sleep 2 & done; \
+                 mknod /tmp/kmsg c 1 11; head -c 1 /tmp/kmsg && echo opened; true";
+    let ran = host.script("web1", raise);
+    assert!(ran.stderr.contains("fork") || ran.code != Some(0), "25 processes under a limit of 20: {ran:?}");
+    assert!(!ran.stdout.contains("opened"), "{ran:?}");
+}
+
+#[test]
+fn the_roots_of_the_hosts_cgroups_are_out_of_sight() {
+    let Some(host) = running("") else { return };
+    let script = "mkdir /tmp/c; \
+                  (mount -t cgroup -o none,name=systemd x /tmp/c || mount -t cgroup2 x /tmp/c) && ls /tmp/c; \
+                  cat /proc/1/cgroup; ls /sys/fs/cgroup /sys/fs/cgroup/*";
+    let seen = host.script("web1", script).stdout;
+    assert!(seen.contains(":/"), "{seen}");
+    assert!(!seen.contains("rootcellar") && !seen.contains("release_agent"), "{seen}");
+}
+
+#[test]
+fn dropped_capabilities_are_dropped_for_init_and_for_commands() {
+    let Some(host) = running("lxc.cap.drop = net_raw chown\n") else { return };
+    let status = host.script("web1", "cat /proc/1/status /proc/self/status").succeeds();
+    let sets: Vec<u64> = status
+        .lines()
+        .filter(|line| ["CapPrm", "CapEff", "CapBnd"].iter().any(|name| line.starts_with(name)))
+        .map(|line| u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap())
+        .collect();
+    assert_eq!(sets.len(), 6);
+    // chown, net_raw, sys_module, sys_rawio, sys_time, mac_override, mac_admin
+    let dropped = [0, 13, 16, 17, 25, 32, 33];
+    assert!(sets.iter().all(|set| dropped.iter().all(|number| set & (1 << number) == 0)), "{sets:x?}");
+    assert!(sets.iter().all(|set| set & (1 << 21) != 0), "sys_admin is kept: {sets:x?}");
+    assert!(host.script("web1", "cp /bin/busybox /tmp/x && chown 1 /tmp/x").code != Some(0));
+}
+
+#[test]
+fn system_calls_are_filtered_for_init_and_for_commands() {
+    let Some(host) = running("") else { return };
+    let status = host.script("web1", "cat /proc/1/status /proc/self/status").succeeds();
+    assert_eq!(status.lines().filter(|line| line.starts_with("Seccomp:\t2")).count(), 2, "{status}");
+}
+
+#[test]
+fn our_program_cannot_be_overwritten_from_inside() {
+    let Some(host) = running("") else { return };
+    let program = env!("CARGO_BIN_EXE_rootcellar");
+    let before = fs::metadata(program).unwrap();
+    // A command that is a link to its own executable runs our program where the container can see it.
+    let script = "ln -s /proc/self/exe /tmp/self 2>/dev/null; \
+                  for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do \
+                  for exe in /proc/[0-9]*/exe; do case $(readlink $exe) in *rootcellar*) echo $exe >> /tmp/seen; \
+                  (echo x >> $exe) 2>> /tmp/refused && echo $exe >> /tmp/written;; esac; done; done; \
+                  cat /tmp/written 2>/dev/null";
+    let mut watcher = host.command(["exec", "web1", "--", "sh", "-c", script]);
+    let watcher = watcher.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    for _ in 0..5 {
+        host.run("exec web1 -- /proc/self/exe --version");
+        host.run("exec web1 -- true").succeeds();
+    }
+    assert_eq!(watcher.wait_with_output().unwrap().stdout, b"");
+    let after = fs::metadata(program).unwrap();
+    assert_eq!((before.len(), before.modified().unwrap()), (after.len(), after.modified().unwrap()));
+}
+
+#[test]
+fn what_tells_of_the_host_is_masked_and_what_changes_it_is_read_only() {
+    let Some(host) = running("") else { return };
+    assert_eq!(host.script("web1", "cat /proc/keys /proc/timer_list 2>/dev/null").stdout, "");
+    host.script("web1", "! echo 1 > /proc/sys/vm/drop_caches").succeeds();
+    host.script("web1", "! mkdir /sys/fs/cgroup/../x").succeeds();
+    host.script("web1", "echo 1 > /proc/sys/net/ipv4/ip_forward").succeeds();
+    assert_ne!(host.script("web1", "cat /proc/sys/net/ipv4/ip_forward").stdout, "0\n");
+}
+
+#[test]
+fn mounts_in_a_container_stay_in_it() {
+    let Some(host) = running("") else { return };
+    host.script("web1", "mkdir -p /tmp/m && mount -t tmpfs secret /tmp/m").succeeds();
+    assert!(!fs::read_to_string("/proc/self/mountinfo").unwrap().contains("secret"));
+}
