@@ -20,6 +20,7 @@
 //! It needs root. The container has no user namespace: capabilities, devices, system calls and cgroups keep its root in
 //! bounds, as they do for privileged LXC containers, and like these it is no jail for hostile code.
 
+pub(crate) mod cleaner;
 pub(crate) mod error;
 pub(crate) mod join;
 pub(crate) mod launcher;
@@ -50,6 +51,7 @@ mod state;
 mod status;
 mod stop;
 mod sys;
+mod unmounted;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -219,9 +221,9 @@ impl Container {
         Error::NotRunning { name: self.name.to_string() }
     }
 
-    /// Refuses unless nothing runs, under us or under LXC.
+    /// Refuses unless nothing runs, under us or under LXC. Only with the lock.
     fn refuse_if_running(&self) -> Result<(), Error> {
-        let status = self.status();
+        let status = status::of_locked(&self.state);
         let name = || self.name.to_string();
         match status.state {
             State::Stopped | State::Aborted => {}
@@ -234,11 +236,17 @@ impl Container {
 
     /// Removes what a monitor that was killed left behind. Only with the lock, and when nothing runs.
     fn clean(&self) -> Result<(), Error> {
-        let cgroup = cgroup::Cgroup::new(&self.state.cgroup_path())?;
-        if cgroup.exists() {
-            cgroup.remove()?;
+        if !self.state.exists() && !cgroup::Cgroup::new(&self.state.cgroup_path())?.exists() {
+            return Ok(());
         }
-        self.state.remove()
+        let mut command = self.executable.command();
+        let output =
+            command.arg("clean").arg(self.state.path()).output().map_err(failed("execute", "/proc/self/exe"))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(failed("clean up", self.state.path())(std::io::Error::other(said)))
     }
 }
 

@@ -16,7 +16,9 @@ fn host(lines: &str) -> Option<Host> {
 
 #[test]
 fn keys_that_are_not_done_are_named_and_the_container_starts() {
-    let Some(host) = host("lxc.hook.pre-start = /bin/true\nlxc.net.0.type = veth\nlxc.net.0.link = lxcbr0\n") else { return };
+    let Some(host) = host("lxc.hook.pre-start = /bin/true\nlxc.net.0.type = veth\nlxc.net.0.link = lxcbr0\n") else {
+        return;
+    };
     let ran = host.run("start web1 -- sleep 1000");
     assert!(ran.stderr.contains("`lxc.hook.pre-start`: it is not done"), "{ran:?}");
     assert!(ran.stderr.contains("`lxc.net.0.type`: a network of type `veth` is not done"), "{ran:?}");
@@ -72,7 +74,8 @@ fn init_name_environment_and_personality_come_from_the_configuration() {
     let lines = "lxc.init.cmd = /bin/sleep 1000\nlxc.uts.name = other\nlxc.environment = A=b c\nlxc.arch = linux32\n";
     let Some(host) = host(lines) else { return };
     host.run("start web1").succeeds();
-    let seen = host.script("web1", "cat /proc/1/cmdline | head -c 10; hostname; echo $A; cat /proc/1/environ").succeeds();
+    let seen =
+        host.script("web1", "cat /proc/1/cmdline | head -c 10; hostname; echo $A; cat /proc/1/environ").succeeds();
     assert!(seen.starts_with("/bin/sleep") && seen.contains("other\nb c\n"), "{seen:?}");
     assert!(seen.contains("container=lxc") && seen.contains("A=b c"), "{seen:?}");
 }

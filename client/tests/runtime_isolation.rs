@@ -25,10 +25,9 @@ fn devices_outside_the_list_cannot_be_opened_even_by_a_node_of_its_own() {
 
 #[test]
 fn a_device_the_configuration_allows_can_be_opened() {
-    let lines = "lxc.cgroup.devices.deny = a\nlxc.cgroup.devices.allow = c 1:* rwm\n\
-                 lxc.cgroup2.devices.deny = a\nlxc.cgroup2.devices.allow = c 1:* rwm\n\
-                 lxc.cgroup.devices.allow = c 136:* rwm\nlxc.cgroup2.devices.allow = c 136:* rwm\n";
-    let Some(host) = running(lines) else { return };
+    let rules = ["deny = a", "allow = c *:* m", "allow = c 1:* rwm", "allow = c 5:2 rwm", "allow = c 136:* rwm"];
+    let lines = rules.map(|rule| format!("lxc.cgroup.devices.{rule}\nlxc.cgroup2.devices.{rule}\n")).concat();
+    let Some(host) = running(&lines) else { return };
     host.script("web1", "mknod /tmp/kmsg c 1 11 && exec 3< /tmp/kmsg").succeeds();
 }
 

@@ -6,7 +6,7 @@ use terminal::ExitStatus;
 
 use crate::context::Context;
 use crate::runtime::error::Error;
-use crate::runtime::{join, launcher, monitor};
+use crate::runtime::{cleaner, join, launcher, monitor};
 
 /// The processes of the embedded runtime. Not for people.
 #[derive(Clone, Debug, clap::Args)]
@@ -30,6 +30,11 @@ enum Process {
         /// The container's state directory.
         state: PathBuf,
     },
+    /// Remove what a killed monitor left behind.
+    Clean {
+        /// The container's state directory.
+        state: PathBuf,
+    },
     /// Run one command in a container.
     Join {
         /// The file descriptor with the request.
@@ -43,6 +48,7 @@ pub fn run(args: &Args, _: &Context) -> Result<ExitStatus, Error> {
         Process::Monitor { state, attached: false } => monitor::run_detached(state),
         Process::Monitor { state, attached: true } => monitor::run_attached(state),
         Process::Launch { state } => launcher::run(state),
+        Process::Clean { state } => cleaner::run(state),
         Process::Join { request } => join::run(*request),
     }
 }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
 
+use super::devices;
 use super::error::{ConfigProblem, Error, failed};
 use super::hierarchy::Hierarchies;
 use super::settings::{CgroupVersion, Limit};
@@ -49,6 +50,7 @@ impl Cgroup {
         for limit in limits {
             self.set(limit)?;
         }
+        self.restrict_devices(limits)?;
         for hierarchy in self.hierarchies.iter() {
             hierarchy.create(&self.path.join(INNER)).map_err(CreateError::System)?;
         }
@@ -56,26 +58,18 @@ impl Cgroup {
     }
 
     fn set(&self, limit: &Limit) -> Result<(), CreateError> {
-        let refuse = |reason| ConfigProblem::Limit { key: limit.key.clone(), reason };
-        let Some(hierarchy) = self.hierarchies.of_limit(limit) else {
-            if self.hierarchies.has(limit.version) && !limit.file.starts_with("devices.") {
-                return Err(CreateError::Limit(refuse("the host has no such controller".to_owned())));
-            }
-            tracing::debug!(key = limit.key, "`{}` is for the other generation of cgroups", limit.key);
-            return Ok(());
-        };
+        let Some(hierarchy) = self.hierarchies.of_limit(limit) else { return Ok(()) };
         let file = hierarchy.mount.join(&self.path).join(&limit.file);
-        write(&file, &limit.value).map_err(|error| CreateError::Limit(refuse(error.to_string())))
+        write(&file, &limit.value).map_err(|error| refuse(&limit.key, &error))
     }
 
-    /// Whether devices are kept in bounds by a v1 controller. Where not, a program in the kernel has to.
-    pub(crate) fn has_device_controller(&self) -> bool {
-        self.hierarchies.controller("devices").is_some()
-    }
-
-    /// The directory in the v2 hierarchy that limits are set on.
-    pub(crate) fn v2_directory(&self) -> Option<PathBuf> {
-        self.hierarchies.unified().map(|hierarchy| hierarchy.mount.join(&self.path))
+    /// In v2, devices are kept in bounds by a program in the kernel.
+    fn restrict_devices(&self, limits: &[Limit]) -> Result<(), CreateError> {
+        if let (CgroupVersion::V2, Some(unified)) = (self.hierarchies.device_version(), self.hierarchies.unified()) {
+            let restricted = devices::restrict(&unified.mount.join(&self.path), limits);
+            restricted.map_err(|error| refuse("the list of devices", &error))?;
+        }
+        Ok(())
     }
 
     /// Moves the calling process where the engine will not: into `name=…` hierarchies, and into that of v2 on a hybrid
@@ -119,7 +113,8 @@ impl Cgroup {
         mount(Some("tmpfs"), scratch, Some("tmpfs"), flags, Some("mode=755,size=64k"))
             .map_err(failed("mount a tmpfs on", scratch))?;
         for hierarchy in self.hierarchies.iter() {
-            let Some(name) = hierarchy.name_below(Path::new(ROOT)) else { continue };
+            let name = [ROOT, UNMOUNTED].iter().find_map(|root| hierarchy.name_below(Path::new(root)));
+            let Some(name) = name else { continue };
             let target = scratch.join(name);
             std::fs::create_dir(&target).map_err(failed("create", &target))?;
             let inner = hierarchy.mount.join(&self.path).join(INNER);
@@ -165,6 +160,10 @@ impl Cgroup {
 pub(crate) enum CreateError {
     System(Error),
     Limit(ConfigProblem),
+}
+
+fn refuse(key: &str, error: &io::Error) -> CreateError {
+    CreateError::Limit(ConfigProblem::Limit { key: key.to_owned(), reason: error.to_string() })
 }
 
 /// Writes a control file in one write, as the kernel wants it.
@@ -214,6 +213,8 @@ fn copy_links(from: &Path, to: &Path) -> io::Result<()> {
 /// The parent of the cgroups of all containers.
 pub(crate) const PREFIX: &str = "rootcellar";
 const INNER: &str = "inner";
+/// Where the runtime mounts hierarchies that the host has not.
+pub(crate) const UNMOUNTED: &str = "/run/rootcellar/hierarchies";
 const ROOT: &str = "/sys/fs/cgroup";
 const PATIENCE: Duration = Duration::from_secs(2);
 

@@ -27,7 +27,7 @@ impl Hierarchies {
         Ok(Self::parse(&std::fs::read_to_string("/proc/self/mountinfo")?))
     }
 
-    fn parse(mountinfo: &str) -> Self {
+    pub(crate) fn parse(mountinfo: &str) -> Self {
         let mut hierarchies: Vec<Hierarchy> = Vec::new();
         for hierarchy in mountinfo.lines().filter_map(Hierarchy::parse) {
             if !hierarchies.iter().any(|known| known.device == hierarchy.device) {
@@ -58,17 +58,29 @@ impl Hierarchies {
 
     /// The hierarchy that has the file a limit is for. Devices have no files in v2.
     pub(crate) fn of_limit(&self, limit: &Limit) -> Option<&Hierarchy> {
-        let (controller, _) = limit.file.split_once('.')?;
-        match limit.version {
-            CgroupVersion::V1 => self.controller(controller),
-            CgroupVersion::V2 if controller == "devices" => None,
-            CgroupVersion::V2 => {
+        match (limit.version, limit.controller()) {
+            (CgroupVersion::V1, controller) => self.controller(controller),
+            (CgroupVersion::V2, "devices") => None,
+            (CgroupVersion::V2, controller) => {
                 let unified = self.unified()?;
                 let available = std::fs::read_to_string(unified.mount.join("cgroup.controllers")).unwrap_or_default();
                 let has = controller == "cgroup" || available.split_whitespace().any(|name| name == controller);
                 has.then_some(unified)
             }
         }
+    }
+
+    /// Whether the host can keep a limit.
+    pub(crate) fn can_keep(&self, limit: &Limit) -> bool {
+        match limit.controller() {
+            "devices" => limit.version == self.device_version(),
+            _ => self.of_limit(limit).is_some(),
+        }
+    }
+
+    /// Where devices are kept in bounds: by a v1 controller, or by a program in the kernel on a v2 cgroup.
+    pub(crate) fn device_version(&self) -> CgroupVersion {
+        if self.controller("devices").is_some() { CgroupVersion::V1 } else { CgroupVersion::V2 }
     }
 }
 

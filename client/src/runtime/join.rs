@@ -30,7 +30,7 @@ use super::process::Process;
 use super::relay::{RawMode, Relay, write_all};
 use super::seccomp;
 use super::state::{End, StateDir};
-use super::{executable, sys};
+use super::{executable, sys, unmounted};
 
 /// What to run, and where.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -67,6 +67,7 @@ impl Joiner {
         let init = self.request.init;
         let pidfd = init.open().ok_or_else(|| Error::NotRunning { name: self.plan.name.clone() })?;
         let profile = seccomp::profile().map_err(|error| self.refuse("make the seccomp profile", &error))?;
+        unmounted::mount_here(alone)?;
         Cgroup::new(&self.state.cgroup_path())?.join_running(init.pid)?;
         self.enter(pidfd.as_fd()).map_err(|error| self.refuse("enter the container", &error))?;
         let terminals =

@@ -11,8 +11,7 @@ use std::path::Path;
 
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::CloneFlags;
 use serde::{Deserialize, Serialize};
 use terminal::ExitStatus;
 
@@ -21,8 +20,8 @@ use super::error::{Error, chain, failed};
 use super::plan::Plan;
 use super::process::Process;
 use super::state::StateDir;
-use super::sys;
 use super::{signal, spec};
+use super::{sys, unmounted};
 
 /// What the launcher tells the monitor, one line of JSON on its standard output.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -87,9 +86,7 @@ fn prepare(state: &StateDir, plan: &Plan) -> Result<std::path::PathBuf, Error> {
         tracing::debug!(%error, "The container gets no session keyring of its own");
     }
     let network = if spec::has_own_network(plan) { CloneFlags::CLONE_NEWNET } else { CloneFlags::empty() };
-    unshare(CloneFlags::CLONE_NEWNS | network).map_err(failed("make namespaces for", state.path()))?;
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)
-        .map_err(failed("stop the propagation of mounts at", "/"))?;
+    unmounted::enter_own_mount_namespace(network)?;
     if spec::has_own_network(plan) {
         sys::bring_up_loopback().map_err(failed("bring up the interface", "lo"))?;
     }

@@ -3,9 +3,10 @@
 //! It is the parent that init and stray processes fall back to (`PR_SET_CHILD_SUBREAPER`), holds the console, records
 //! how init ended, starts the container again when it asked for a reboot, and cleans up behind it.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 
 use nix::sys::signal::{SigSet, Signal};
@@ -17,7 +18,6 @@ use terminal::ExitStatus;
 
 use super::cgroup::{Cgroup, CreateError};
 use super::console::{Console, ConsoleLog, ConsoleSocket};
-use super::devices;
 use super::error::{Error, chain, failed};
 use super::executable::Executable;
 use super::halt;
@@ -27,7 +27,7 @@ use super::process::Process;
 use super::relay::{RawMode, Relay, write_all};
 use super::signal;
 use super::state::{End, Record, StateDir};
-use super::sys;
+use super::{sys, unmounted};
 
 /// What the monitor tells who started it, one line of JSON on its standard output.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,7 +51,7 @@ pub(crate) fn run_detached(state: &Path) -> Result<ExitStatus, Error> {
         line.push(b'\n');
         write_all(rustix::stdio::stdout(), &line);
         // Who reads the report waits for the end of it.
-        let _ = std::fs::File::open("/dev/null").map(|null| rustix::stdio::dup2_stdout(&null));
+        let _ = File::open("/dev/null").map(|null| rustix::stdio::dup2_stdout(&null));
     };
     monitor.run(&mut tell).map(|_| ExitStatus::Done)
 }
@@ -83,7 +83,7 @@ struct Monitor {
 
 impl Monitor {
     fn new(state: &Path, is_attached: bool) -> Result<Self, Error> {
-        sys::require_single_thread()?;
+        let alone = sys::require_single_thread()?;
         let path = state;
         let state = StateDir::at(path).map_err(failed("use the state directory", path))?;
         std::env::set_current_dir(path).map_err(failed("enter", path))?;
@@ -91,6 +91,7 @@ impl Monitor {
             .map_err(failed("become the parent of orphans for", path))?;
         let record = Record::new().map_err(failed("read", "/proc/self"))?;
         state.write_record(&record)?;
+        unmounted::mount_here(alone)?;
         let (plan, cgroup) = (state.plan()?, Cgroup::new(&state.cgroup_path())?);
         let mut mask = SigSet::empty();
         for signal in
@@ -141,20 +142,14 @@ impl Monitor {
 
     /// Makes the container and lets its init go.
     fn launch(&mut self) -> Result<(Process, Console), String> {
-        let limits: Vec<_> = self.plan.v1_limits.iter().chain(&self.plan.v2_limits).cloned().collect();
-        self.cgroup.create(&limits).map_err(|error| match error {
+        self.cgroup.create(&self.plan.limits).map_err(|error| match error {
             CreateError::System(error) => chain(&error),
             CreateError::Limit(problem) => problem.to_string(),
         })?;
-        if !self.cgroup.has_device_controller()
-            && let Some(directory) = self.cgroup.v2_directory()
-        {
-            devices::restrict(&directory, &self.plan.v2_limits).map_err(|error| chain(&error))?;
-        }
         let socket = ConsoleSocket::listen(Path::new("console.sock")).map_err(|error| chain(&error))?;
         let (mut command, _copy) = Executable::default().sealed_command().map_err(|error| chain(&error))?;
         command.arg("launch").arg(self.state.path());
-        let mut launcher = Launcher::spawn(command)?;
+        let mut launcher = Launcher::spawn(command, self.state.file("monitor.log"))?;
         let launched = (|| {
             let pid = launcher.made()?;
             let init = Process::find(pid).ok_or("its init died before it was let go")?;
@@ -264,17 +259,20 @@ fn reap(init: Process) -> Option<End> {
 
 struct Launcher {
     pid: Pid,
+    log: PathBuf,
     words: Option<ChildStdin>,
     reports: BufReader<std::process::ChildStdout>,
 }
 
 impl Launcher {
-    fn spawn(mut command: Command) -> Result<Self, String> {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    fn spawn(mut command: Command, log: PathBuf) -> Result<Self, String> {
+        let stderr = File::options().create(true).append(true).open(&log).map_err(|error| chain(&error))?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().map_err(|error| format!("cannot run the launcher: {error}"))?;
         let reports = child.stdout.take().ok_or("the launcher has no output")?;
         Ok(Self {
             pid: Pid::from_raw(child.id().cast_signed()),
+            log,
             words: child.stdin.take(),
             reports: BufReader::new(reports),
         })
@@ -285,8 +283,18 @@ impl Launcher {
         let _ = self.reports.by_ref().take(REPORT_BYTES).read_line(&mut line);
         match serde_json::from_str(&line) {
             Ok(Launch::Made(pid)) => Ok(pid),
-            Ok(Launch::Failed(reason)) => Err(reason),
+            Ok(Launch::Failed(reason)) => Err(self.explain(&reason)),
             Err(_) => Err("the launcher ended without a word".to_owned()),
+        }
+    }
+
+    /// The engine passes on what failed and keeps why for its log.
+    fn explain(&self, reason: &str) -> String {
+        let reason = reason.rsplit(" executing process : ").next().unwrap_or(reason);
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        match log.lines().find_map(|line| line.trim_start().strip_prefix("ERROR ")) {
+            Some(cause) => format!("{reason}: {cause}"),
+            None => reason.to_owned(),
         }
     }
 

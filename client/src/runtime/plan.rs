@@ -8,7 +8,7 @@ use super::auto_mount::AutoMounts;
 use super::capability::Capabilities;
 use super::error::ConfigProblem;
 use super::mount::{self, Mount};
-use super::settings::{CgroupVersion, Limit, Network, Settings};
+use super::settings::{Limit, Network, Settings};
 
 /// `plan.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -28,20 +28,24 @@ pub(crate) struct Plan {
     pub(crate) network: Network,
     pub(crate) pty_max: u32,
     pub(crate) sysctl: Vec<(String, String)>,
-    pub(crate) v1_limits: Vec<Limit>,
-    pub(crate) v2_limits: Vec<Limit>,
+    pub(crate) limits: Vec<Limit>,
     pub(crate) halt_signal: Option<i32>,
     pub(crate) stop_signal: Option<i32>,
 }
 
 impl Plan {
-    /// Completes the settings with defaults and looks at the host: every bind mount must have its source.
-    pub(crate) fn new(name: &str, settings: Settings, command: Vec<String>) -> Result<Self, ConfigProblem> {
+    /// Completes the settings with defaults and the limits this host can keep, and looks at the host: every bind mount
+    /// must have its source.
+    pub(crate) fn new(
+        name: &str,
+        settings: Settings,
+        limits: Vec<Limit>,
+        command: Vec<String>,
+    ) -> Result<Self, ConfigProblem> {
         if !settings.rootfs.is_dir() {
             return Err(ConfigProblem::MissingRootfs(settings.rootfs));
         }
         let mounts = mount::plan(&settings.mounts, &settings.rootfs)?;
-        let (v1_limits, v2_limits) = (settings.limits(CgroupVersion::V1), settings.limits(CgroupVersion::V2));
         let command = match (command.is_empty(), settings.init) {
             (false, _) => command,
             (true, Some(init)) => init,
@@ -63,8 +67,7 @@ impl Plan {
             network: settings.network,
             pty_max: settings.pty_max.unwrap_or(PTY_MAX),
             sysctl: settings.sysctl,
-            v1_limits,
-            v2_limits,
+            limits,
             halt_signal: settings.halt_signal,
             stop_signal: settings.stop_signal,
         })
@@ -99,7 +102,7 @@ mod tests {
     fn defaults_fill_what_the_configuration_leaves_open() {
         let dir = tempfile::tempdir().unwrap();
         let settings = Settings { rootfs: dir.path().to_owned(), ..Settings::default() };
-        let plan = Plan::new("web1", settings, Vec::new()).unwrap();
+        let plan = Plan::new("web1", settings, Vec::new(), Vec::new()).unwrap();
         assert_eq!((plan.hostname.as_str(), plan.directory.as_str()), ("web1", "/"));
         assert_eq!(plan.command, ["/sbin/init"]);
         assert!(plan.environment().contains(&"container=lxc".to_owned()));
@@ -110,14 +113,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let init = Some(vec!["/bin/init".to_owned()]);
         let settings = Settings { rootfs: dir.path().to_owned(), init, ..Settings::default() };
-        let plan = Plan::new("web1", settings, vec!["sleep".to_owned(), "9".to_owned()]).unwrap();
+        let plan = Plan::new("web1", settings, Vec::new(), vec!["sleep".to_owned(), "9".to_owned()]).unwrap();
         assert_eq!(plan.command, ["sleep", "9"]);
     }
 
     #[test]
     fn a_missing_root_file_system_is_refused() {
         let settings = Settings { rootfs: "/nowhere/rootfs".into(), ..Settings::default() };
-        let problem = Plan::new("web1", settings, Vec::new()).unwrap_err();
+        let problem = Plan::new("web1", settings, Vec::new(), Vec::new()).unwrap_err();
         assert_eq!(problem, ConfigProblem::MissingRootfs("/nowhere/rootfs".into()));
     }
 }

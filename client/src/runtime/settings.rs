@@ -9,6 +9,7 @@ use super::builtin;
 use super::capability::Capabilities;
 use super::config::Item;
 use super::error::ConfigProblem;
+use super::hierarchy::Hierarchies;
 use super::signal;
 
 /// One container's settings, and a notice for each key that is not done.
@@ -170,20 +171,36 @@ impl Settings {
         }
     }
 
-    /// The limits for one generation of cgroups. A configuration without a word about devices gets our own list.
-    pub(crate) fn limits(&self, version: CgroupVersion) -> Vec<Limit> {
-        let mut limits: Vec<Limit> = self.limits.iter().filter(|limit| limit.version == version).cloned().collect();
-        if !self.limits.iter().any(|limit| limit.file.starts_with("devices.")) {
+    /// The limits this host can keep, and a notice for each that it cannot. A configuration usually has its limits
+    /// twice, for both generations of cgroups: the one that the host has not is left out without a word.
+    pub(crate) fn limits(&self, hierarchies: &Hierarchies) -> (Vec<Limit>, Vec<Notice>) {
+        let (mut kept, left): (Vec<Limit>, Vec<Limit>) =
+            self.limits.iter().cloned().partition(|limit| hierarchies.can_keep(limit));
+        let notices = left.iter().filter(|limit| !kept.iter().any(|other| other.controller() == limit.controller()));
+        let notices = notices.map(|limit| Notice {
+            key: limit.key.clone(),
+            effect: "this host has no such controller; the limit is not kept".to_owned(),
+        });
+        let notices = notices.collect();
+        if !kept.iter().any(|limit| limit.controller() == "devices") {
+            let version = hierarchies.device_version();
             let device = |file: &str, value: &str| Limit {
                 key: "the default list of devices".to_owned(),
                 version,
                 file: file.to_owned(),
                 value: value.to_owned(),
             };
-            limits.push(device("devices.deny", "a"));
-            limits.extend(builtin::DEVICES.map(|value| device("devices.allow", value)));
+            kept.push(device("devices.deny", "a"));
+            kept.extend(builtin::DEVICES.map(|value| device("devices.allow", value)));
         }
-        limits
+        (kept, notices)
+    }
+}
+
+impl Limit {
+    /// What it limits, `memory`.
+    pub(crate) fn controller(&self) -> &str {
+        self.file.split_once('.').map_or(&self.file, |(controller, _)| controller)
     }
 }
 
@@ -299,11 +316,26 @@ mod tests {
 
     #[test]
     fn a_configuration_without_devices_gets_the_default_list() {
-        let limits = settings("lxc.cgroup2.memory.max = 1G").unwrap().limits(CgroupVersion::V2);
-        assert_eq!((limits[0].file.as_str(), limits[1].file.as_str()), ("memory.max", "devices.deny"));
-        let limits = settings("lxc.cgroup.devices.allow = a").unwrap().limits(CgroupVersion::V1);
-        assert_eq!(limits.len(), 1);
+        let files = |text: &str, host: &str| -> Vec<String> {
+            let (limits, _) = settings(text).unwrap().limits(&Hierarchies::parse(host));
+            limits.into_iter().map(|limit| limit.file).collect()
+        };
+        assert_eq!(files("lxc.cgroup.memory.max = 1G", V1)[..2], ["memory.max", "devices.deny"]);
+        assert_eq!(files("lxc.cgroup.devices.allow = a", V1), ["devices.allow"]);
+        assert_eq!(files("lxc.cgroup2.devices.allow = a", V2), ["devices.allow"]);
+        assert_eq!(files("lxc.cgroup2.devices.allow = a", V1)[0], "devices.deny");
     }
+
+    #[test]
+    fn a_limit_that_the_host_cannot_keep_is_named_unless_its_twin_is_kept() {
+        let notices = |text: &str| settings(text).unwrap().limits(&Hierarchies::parse(V1)).1;
+        assert!(notices("lxc.cgroup.memory.limit_in_bytes = 1G\nlxc.cgroup2.memory.max = 1G\n").is_empty());
+        assert_eq!(notices("lxc.cgroup2.memory.max = 1G\n")[0].key, "lxc.cgroup2.memory.max");
+        assert_eq!(notices("lxc.cgroup.hugetlb.2MB.limit_in_bytes = 1G\n").len(), 1);
+    }
+
+    const V1: &str = "31 30 0:27 / /sys/fs/cgroup/all rw - cgroup cgroup rw,memory,devices\n";
+    const V2: &str = "33 30 0:29 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
 
     #[test]
     fn an_empty_limit_clears_the_earlier_ones() {

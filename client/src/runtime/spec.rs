@@ -117,6 +117,11 @@ fn mounts(plan: &Plan, view: &Path) -> Result<Vec<Mount>, OciSpecError> {
         mount("mqueue", "/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"])?,
         mount("tmpfs", "/run", "tmpfs", &["nosuid", "nodev", "mode=755"])?,
     ];
+    if plan.auto_mounts.proc == Access::Mixed && has_own_network(plan) {
+        // The settings of the container's own network are its own. The engine binds `/proc/sys` onto itself later, with
+        // what is mounted below.
+        mounts.push(mount("/proc/sys/net", "/proc/sys/net", "bind", &["bind", "nosuid", "noexec", "nodev"])?);
+    }
     for entry in &plan.mounts {
         let options: Vec<&str> = entry.options.iter().map(String::as_str).collect();
         mounts.push(mount(&entry.source, &entry.target, &entry.kind, &options)?);
@@ -167,7 +172,7 @@ mod tests {
     fn plan(change: impl FnOnce(&mut Settings)) -> Plan {
         let mut settings = Settings { rootfs: "/".into(), ..Settings::default() };
         change(&mut settings);
-        Plan::new("web1", settings, Vec::new()).unwrap()
+        Plan::new("web1", settings, Vec::new(), Vec::new()).unwrap()
     }
 
     fn spec(plan: &Plan) -> Spec {

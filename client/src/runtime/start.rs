@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use super::config::{self, ReadError};
 use super::error::{Error, failed};
+use super::hierarchy::Hierarchies;
 use super::lock::Lock;
 use super::monitor::Report;
 use super::plan::Plan;
@@ -99,8 +100,11 @@ fn plan(container: &Container, options: &StartOptions) -> Result<(Plan, Vec<Noti
         ReadError::Problem(path, problem) => wrong(path, problem),
     })?;
     let mut settings = Settings::new(&items).map_err(|problem| wrong(file.clone(), problem))?;
-    let notices = std::mem::take(&mut settings.notices);
-    let plan = Plan::new(&name, settings, options.command.clone()).map_err(|problem| wrong(file, problem))?;
+    let hierarchies = Hierarchies::of_host().map_err(failed("read", "/proc/self/mountinfo"))?;
+    let (limits, unkept) = settings.limits(&hierarchies);
+    let mut notices = std::mem::take(&mut settings.notices);
+    notices.extend(unkept);
+    let plan = Plan::new(&name, settings, limits, options.command.clone()).map_err(|problem| wrong(file, problem))?;
     Ok((plan, notices))
 }
 

@@ -62,16 +62,23 @@ impl Status {
     }
 }
 
+/// The status, for who does not have the container's lock.
 pub(crate) fn of(state: &StateDir, container: &Path) -> Status {
-    if !state.exists() {
-        return Status::new(State::Stopped);
+    let status = of_locked(state);
+    // Whoever starts a container holds the lock until the monitor has written its record.
+    if status.state == State::Aborted && state.record().is_none() && matches!(Lock::try_take(container), Ok(None)) {
+        return Status::new(State::Starting);
     }
-    let Some(record) = state.record() else {
-        // Whoever starts a container holds the lock until the monitor has written its record.
-        let is_starting = matches!(Lock::try_take(container), Ok(None));
-        return Status::new(if is_starting { State::Starting } else { State::Aborted });
-    };
-    of_record(&record, state.file(STOPPING).exists())
+    status
+}
+
+/// The status, for who has the container's lock.
+pub(crate) fn of_locked(state: &StateDir) -> Status {
+    match state.record() {
+        Some(record) => of_record(&record, state.file(STOPPING).exists()),
+        None if state.exists() => Status::new(State::Aborted),
+        None => Status::new(State::Stopped),
+    }
 }
 
 fn of_record(record: &Record, is_stopping: bool) -> Status {

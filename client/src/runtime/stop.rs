@@ -8,9 +8,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::error::{Error, failed};
 use super::lock::Lock;
 use super::monitor::STOPPING;
+use super::plan::Plan;
 use super::process::Process;
 use super::status::{State, Status};
-use super::{Container, halt, require_root, signal};
+use super::{Container, halt, require_root, signal, status};
 
 /// How to stop a container.
 #[derive(Clone, Debug)]
@@ -56,7 +57,7 @@ pub(crate) fn stop(container: &Container, options: &StopOptions) -> Result<Stopp
         wait(&monitor, PATIENCE).map_err(failed("wait for the monitor of", container.directory()))?;
     }
     let _lock = Lock::take(container)?;
-    if container.status().state == State::Aborted {
+    if status::of_locked(&container.state).state == State::Aborted {
         container.clean()?;
     }
     Ok(stopped)
@@ -86,7 +87,7 @@ fn end(container: &Container, init: Process, options: &StopOptions) -> Result<St
         _ => Ok(()),
     };
     let has_ended = |timeout| wait(&pidfd, timeout).map_err(failed("wait for the init of", container.directory()));
-    let reason = match (options.kill, halt_signal(&plan, init)) {
+    let reason = match (options.kill, halt_signal(container, &plan, init)) {
         (true, _) => Stopped::Killed,
         (false, None) => Stopped::Deaf,
         (false, Some(number)) => {
@@ -106,8 +107,11 @@ fn end(container: &Container, init: Process, options: &StopOptions) -> Result<St
 }
 
 /// An init that was let go a moment ago has not told the kernel yet which signals it takes.
-fn halt_signal(plan: &super::plan::Plan, init: Process) -> Option<i32> {
-    let patience = Instant::now() + Duration::from_secs(1);
+fn halt_signal(container: &Container, plan: &Plan, init: Process) -> Option<i32> {
+    let age =
+        container.state.file("state.json").metadata().and_then(|data| data.modified()).map(|start| start.elapsed());
+    let age = age.ok().and_then(Result::ok).unwrap_or_default();
+    let patience = Instant::now() + Duration::from_secs(1).saturating_sub(age);
     loop {
         match halt::choose(plan, init) {
             None if init.is_alive() && Instant::now() < patience => std::thread::sleep(Duration::from_millis(20)),

@@ -158,6 +158,6 @@ pub fn skip<T>(reason: &str) -> Option<T> {
 
 const BUSYBOX: &str = "/bin/busybox";
 const APPLETS: [&str; 28] = [
-    "cat", "chmod", "cp", "echo", "env", "false", "grep", "head", "hostname", "id", "kill", "ls", "mkdir", "mknod", "mount",
-    "mv", "printf", "ps", "pwd", "readlink", "reboot", "rm", "sh", "sleep", "stty", "test", "true", "tty",
+    "cat", "chmod", "cp", "echo", "env", "false", "grep", "head", "hostname", "id", "kill", "ls", "mkdir", "mknod",
+    "mount", "mv", "printf", "ps", "pwd", "readlink", "reboot", "rm", "sh", "sleep", "stty", "test", "true", "tty",
 ];
