@@ -94,8 +94,9 @@ pub enum DevicePolicy {
 pub enum ExistingDirectories {
     /// They get the attributes the archive says, and a link in the place of a directory is replaced: GNU tar's rule.
     Update,
-    /// They stay as they are, and so do links to directories: dpkg's rule, by which packages share directories. New ones
-    /// get their attributes before anything is put in, so their time is that of the last change in them.
+    /// They stay as they are, and so do links to directories, which names of hard links lead through, too: dpkg's rule,
+    /// by which packages share directories. New ones get their attributes before anything is put in, so their time is
+    /// that of the last change in them.
     Keep,
 }
 

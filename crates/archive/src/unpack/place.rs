@@ -213,7 +213,11 @@ impl<'a> Placed<'a> {
         }
         let (target_dir, target_name) = target.split();
         let flags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-        let how = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
+        // Where links to directories are kept, names lead through them.
+        let how = match self.attributes.options().existing_directories {
+            ExistingDirectories::Keep => ResolveFlags::IN_ROOT,
+            ExistingDirectories::Update => ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS),
+        };
         let target_dir = if target_dir.is_empty() { b"." } else { target_dir };
         let opened = resolve(self.root.as_fd(), target_dir, flags, Mode::empty(), how);
         let target_dir = opened.map_err(|errno| match errno {
