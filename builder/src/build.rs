@@ -224,7 +224,7 @@ impl Inventory {
 }
 
 /// The last lines of a log, for the error message.
-fn last_lines(log: &Path) -> String {
+pub(crate) fn last_lines(log: &Path) -> String {
     let content = fs_err::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&content);
     let lines: Vec<&str> = text.lines().collect();

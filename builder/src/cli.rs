@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{build, plan, validate};
+use crate::commands::{bootstrap, build, plan, validate};
 
 /// Builds images from specs.
 #[derive(Debug, Parser)]
@@ -19,6 +19,8 @@ pub(crate) struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Install Debian in a directory or a tar archive, without a spec.
+    Bootstrap(bootstrap::BootstrapArgs),
     /// Build an image: the root file system and its metadata.
     Build(build::BuildArgs),
     /// Check specs without building anything.

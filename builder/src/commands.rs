@@ -1,5 +1,6 @@
 //! One file per verb.
 
+pub(crate) mod bootstrap;
 pub(crate) mod build;
 pub(crate) mod plan;
 pub(crate) mod validate;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use formats::time::Timestamp;
 use terminal::{Advice, ExitStatus};
 
+use crate::bootstrap::BootstrapError;
 use crate::build::BuildError;
 use crate::plan::PlanError;
 use crate::spec::overrides::Override;
@@ -59,6 +61,12 @@ pub(crate) enum CommandError {
     Plan(#[from] PlanError),
     #[error(transparent)]
     Build(#[from] BuildError),
+    #[error("the directory `{}` is not empty", path.display())]
+    NotEmpty { path: PathBuf },
+    #[error(transparent)]
+    Pack(#[from] archive::pack::PackError),
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
 }
 
 impl Advice for CommandError {
@@ -69,22 +77,32 @@ impl Advice for CommandError {
                 let package = if *program == "mksquashfs" { "squashfs-tools" } else { program };
                 Some(format!("install the package `{package}`"))
             }
-            Self::SourceDateEpoch { .. } | Self::NoCache | Self::Directory { .. } | Self::Log(_) => None,
+            Self::SourceDateEpoch { .. }
+            | Self::NoCache
+            | Self::Directory { .. }
+            | Self::Log(_)
+            | Self::NotEmpty { .. }
+            | Self::Pack(_) => None,
             Self::Spec(error) => error.hint(),
             Self::Plan(error) => error.hint(),
             Self::Build(error) => error.hint(),
+            Self::Bootstrap(error) => error.hint(),
         }
     }
 
     fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::SourceDateEpoch { .. } => ExitStatus::Refused,
-            Self::NeedsRoot | Self::NoProgram { .. } | Self::NoCache | Self::Directory { .. } | Self::Log(_) => {
-                ExitStatus::Failed
-            }
+            Self::SourceDateEpoch { .. } | Self::NotEmpty { .. } => ExitStatus::Refused,
+            Self::NeedsRoot
+            | Self::NoProgram { .. }
+            | Self::NoCache
+            | Self::Directory { .. }
+            | Self::Log(_)
+            | Self::Pack(_) => ExitStatus::Failed,
             Self::Spec(error) => error.exit_status(),
             Self::Plan(error) => error.exit_status(),
             Self::Build(error) => error.exit_status(),
+            Self::Bootstrap(error) => error.exit_status(),
         }
     }
 }

@@ -5,10 +5,12 @@
 //! | `spec` | the spec format: parsing, overrides, templates, filters |
 //! | `plan` | what a build will do, in order |
 //! | `sandbox` | programs that run in an image and leave nothing running or mounted |
+//! | `bootstrap` | Debian and its relatives, from package lists to a tree |
 //! | `build` | the stages: unpack, install, files, tidy, pack, record |
 //! | `cache` | package files that earlier builds downloaded |
 //! | `commands` | the verbs of the command line |
 
+mod bootstrap;
 mod build;
 mod cache;
 mod cli;
@@ -52,6 +54,7 @@ fn run(cli: &Cli, printer: &Printer) -> Result<ExitStatus, CommandError> {
     // `-o` is an override here, so the log has no options; the variable ROOTCELLAR_LOG works as everywhere.
     terminal::log::init(&terminal::log::LogArgs::default())?;
     match &cli.command {
+        Command::Bootstrap(args) => commands::bootstrap::run(args, printer),
         Command::Build(args) => commands::build::run(args, printer),
         Command::Validate(args) => commands::validate::run(args, printer),
         Command::Plan(args) => commands::plan::run(args, printer),

@@ -115,7 +115,8 @@ fn needed_programs(plan: &Plan) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn cache_root(given: Option<PathBuf>) -> Result<PathBuf, CommandError> {
+/// Where packages are kept.
+pub(super) fn cache_root(given: Option<PathBuf>) -> Result<PathBuf, CommandError> {
     if let Some(path) = given {
         return Ok(path);
     }
@@ -127,7 +128,8 @@ fn cache_root(given: Option<PathBuf>) -> Result<PathBuf, CommandError> {
     base.map(|base| base.join("rootcellar-builder")).ok_or(CommandError::NoCache)
 }
 
-fn absolute(path: &Path) -> Result<PathBuf, CommandError> {
+/// A path that a change of the directory leaves alone.
+pub(super) fn absolute(path: &Path) -> Result<PathBuf, CommandError> {
     std::path::absolute(path).map_err(|source| CommandError::Directory { path: path.to_owned(), source })
 }
 

@@ -1,0 +1,223 @@
+//! Runs apt under a configuration of its own.
+//!
+//! ```text
+//! <cache>/bootstrap/v1/apt/<suite>-<arch>-<digest of the configuration>/
+//! ├── lock
+//! ├── apt.conf
+//! ├── etc/apt/sources.list, trusted.gpg.d/
+//! ├── var/lib/apt/lists/        signed lists: what did not change is not fetched again
+//! ├── var/cache/apt/            apt's index of them
+//! └── work/                     statuses to resolve against, downloads, what apt printed
+//! ```
+//!
+//! Nothing of the host's own configuration is read: `APT_CONFIG` comes first and moves every directory.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use formats::digest::Sha256;
+use rustix::fs::FlockOperation;
+
+use super::{Bootstrap, BootstrapError, Repository};
+use crate::build::unpack::proxies;
+use crate::sandbox::{self, Run, Session, Step, Surroundings};
+
+/// apt, with lists and caches that only one bootstrap at a time uses.
+pub(super) struct Apt<'a> {
+    directory: PathBuf,
+    around: Surroundings<'a>,
+    _lock: File,
+}
+
+impl<'a> Apt<'a> {
+    /// apt for the sources `lines`; waits for other bootstraps of the same.
+    pub(super) fn open(request: &Bootstrap, lines: &str, around: Surroundings<'a>) -> Result<Self, BootstrapError> {
+        let keyrings = keyrings(request)?;
+        let configuration = configuration(request);
+        let mut identity = format!("{configuration}\n{lines}\n");
+        for (name, content) in &keyrings {
+            let _ = writeln!(identity, "{name} {}", Sha256::of(content));
+        }
+        let digest = Sha256::of(identity.as_bytes());
+        let name = format!("{}-{}-{}", request.suite.replace('/', "_"), request.arch, digest.short());
+        let directory = request.cache.join("bootstrap/v1/apt").join(name);
+        for below in DIRECTORIES {
+            fs_err::create_dir_all(directory.join(below))?;
+        }
+        let lock = fs_err::File::create(directory.join("lock"))?.into_parts().0;
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(io::Error::from)?;
+        let sandbox = if is_open_to_all(&directory)? { "" } else { "APT::Sandbox::User \"root\";\n" };
+        let top = format!("Dir \"{}\";\n", quotable(&directory)?);
+        fs_err::write(directory.join("apt.conf"), format!("{top}{configuration}{sandbox}"))?;
+        fs_err::write(directory.join("etc/apt/sources.list"), lines)?;
+        for (name, content) in &keyrings {
+            fs_err::write(directory.join("etc/apt/trusted.gpg.d").join(name), content)?;
+        }
+        fs_err::write(directory.join("var/lib/dpkg/status"), "")?;
+        Ok(Self { directory, around, _lock: lock })
+    }
+
+    /// Fetches lists that changed and verifies them.
+    pub(super) fn update(&self) -> Result<(), BootstrapError> {
+        // The index of the lists is made by whoever needs it.
+        let words = ["apt-get", "update", "--error-on=any", "-q", "-o", "pkgCacheFile::Generate=false"];
+        self.run("fetching the package lists", &words.map(str::to_owned)).map(drop)
+    }
+
+    /// What `apt-get install` of these patterns would print, on a system with the packages of `status`.
+    pub(super) fn simulate(&self, status: &str, patterns: &[String]) -> Result<String, BootstrapError> {
+        let path = self.directory.join("work/status");
+        fs_err::write(&path, status)?;
+        let option = format!("Dir::State::Status={}", path.display());
+        let mut words: Vec<_> = ["apt-get", "install", "--simulate", "--yes", "-o"].map(str::to_owned).into();
+        words.extend([option, "--".to_owned()]);
+        words.extend_from_slice(patterns);
+        self.run("choosing packages", &words)
+    }
+
+    /// The entries of the lists for `name=version` each, as control files; empty when there is none.
+    pub(super) fn show(&self, packages: &[String]) -> Result<String, BootstrapError> {
+        let mut words = ["apt-cache", "show", "--"].map(str::to_owned).to_vec();
+        words.extend_from_slice(packages);
+        self.run("reading the package lists", &words)
+    }
+
+    /// Whether the lists have a package of this name.
+    pub(super) fn knows(&self, package: &str) -> Result<bool, BootstrapError> {
+        let printed = self.run("reading the package lists", &["apt-cache", "policy", package].map(str::to_owned))?;
+        Ok(printed.lines().any(|line| line.trim_start().starts_with("Candidate:") && !line.ends_with("(none)")))
+    }
+
+    /// Downloads `name=version` each, and returns the directory they are in. apt compares them with the signed lists.
+    pub(super) fn download(&self, packages: &[String]) -> Result<PathBuf, BootstrapError> {
+        let directory = self.directory.join("work/downloads");
+        if directory.exists() {
+            fs_err::remove_dir_all(&directory)?;
+        }
+        fs_err::create_dir(&directory)?;
+        let mut words = ["env", "-C"].map(str::to_owned).to_vec();
+        words.push(directory.display().to_string());
+        words.extend(["apt-get", "download", "-q", "--"].map(str::to_owned));
+        words.extend_from_slice(packages);
+        self.run("downloading packages", &words)?;
+        Ok(directory)
+    }
+
+    /// The signed documents behind the lists, sorted by name.
+    pub(super) fn repositories(&self) -> Result<Vec<Repository>, BootstrapError> {
+        let mut found = Vec::new();
+        for entry in fs_err::read_dir(self.directory.join("var/lib/apt/lists"))? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.ends_with("_InRelease") || name.ends_with("_Release") {
+                found.push(Repository { sha256: Sha256::of(&fs_err::read(entry.path())?), name });
+            }
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
+    }
+
+    /// Where what was decided with these lists may be kept.
+    pub(super) fn decisions(&self) -> PathBuf {
+        self.directory.join("decided")
+    }
+
+    fn run(&self, label: &str, words: &[String]) -> Result<String, BootstrapError> {
+        printed(&self.directory.join("work/printed"), label, words, Some(&self.directory), self.around)
+    }
+}
+
+/// Runs a program of the host and returns what it printed.
+pub(super) fn printed(
+    into: &Path,
+    label: &str,
+    words: &[String],
+    apt: Option<&Path>,
+    around: Surroundings<'_>,
+) -> Result<String, BootstrapError> {
+    let redirect = ["/bin/sh", "-c", "exec \"$@\" >\"$0\""].map(str::to_owned);
+    let mut command = redirect.to_vec();
+    command.push(into.display().to_string());
+    command.extend_from_slice(words);
+    let fixed = [("PATH", PATH), ("HOME", "/root"), ("LC_ALL", "C.UTF-8"), ("DEBIAN_FRONTEND", "noninteractive")];
+    let mut environment: Vec<_> = fixed.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    environment.extend(proxies());
+    if let Some(directory) = apt {
+        environment.push(("APT_CONFIG".to_owned(), directory.join("apt.conf").display().to_string()));
+        environment.push(("TMPDIR".to_owned(), directory.join("tmp").display().to_string()));
+    }
+    let session = Session {
+        root: None,
+        environment: environment.into_iter().collect(),
+        files: std::collections::BTreeMap::new(),
+        steps: vec![Step { label: label.to_owned(), run: Run::Command(command) }],
+    };
+    sandbox::run(&session, around)?;
+    Ok(fs_err::read_to_string(into)?)
+}
+
+/// The configuration, without what depends on where it is.
+fn configuration(request: &Bootstrap) -> String {
+    let arch = request.arch;
+    format!(
+        "APT::Architecture \"{arch}\";\nAPT::Architectures \"{arch}\";\nAPT::Install-Recommends \"false\";\n\
+         Acquire::Languages \"none\";\nDir::Etc::Trusted \"/dev/null\";\npkgCacheGen::ForceEssential \",\";\n"
+    )
+}
+
+/// The certificates to trust, under the names that tell apt their form.
+fn keyrings(request: &Bootstrap) -> Result<Vec<(String, Vec<u8>)>, BootstrapError> {
+    let default = [PathBuf::from(DEBIAN_KEYRING)];
+    let paths = if request.keyrings.is_empty() { default.as_slice() } else { &request.keyrings };
+    let mut keyrings = Vec::new();
+    for (index, path) in paths.iter().enumerate() {
+        if request.keyrings.is_empty() && !path.exists() {
+            continue;
+        }
+        let content = fs_err::read(path)?;
+        let form = if content.starts_with(b"-----BEGIN") { "asc" } else { "gpg" };
+        keyrings.push((format!("{index}.{form}"), content));
+    }
+    Ok(keyrings)
+}
+
+/// Whether apt's own user can reach a directory. Where it cannot, apt has to work as root.
+fn is_open_to_all(directory: &Path) -> io::Result<bool> {
+    for above in directory.ancestors() {
+        if above.as_os_str().is_empty() {
+            break;
+        }
+        let mode = fs_err::metadata(above)?.mode();
+        if mode & 0o001 == 0 {
+            return Ok(false);
+        }
+    }
+    let tmp = directory.join("tmp");
+    fs_err::set_permissions(tmp, PermissionsExt::from_mode(0o1777))?;
+    Ok(true)
+}
+
+/// A path that apt's configuration language takes as it is.
+fn quotable(path: &Path) -> Result<&str, BootstrapError> {
+    let text = path.to_str().filter(|text| !text.contains(['"', '\n', ';']));
+    let bad = || io::Error::new(io::ErrorKind::InvalidInput, "the path of the cache cannot be written in apt's files");
+    Ok(text.ok_or_else(bad)?)
+}
+
+const DIRECTORIES: [&str; 10] = [
+    "decided",
+    "etc/apt/apt.conf.d",
+    "etc/apt/preferences.d",
+    "etc/apt/sources.list.d",
+    "etc/apt/trusted.gpg.d",
+    "tmp",
+    "var/cache/apt/archives/partial",
+    "var/lib/apt/lists/partial",
+    "var/lib/dpkg",
+    "work",
+];
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";

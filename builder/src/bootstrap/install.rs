@@ -1,0 +1,255 @@
+//! Packages become part of the tree.
+//!
+//! Packages are decoded side by side and unpacked one after the other in apt's order, so that what several of them
+//! bring has one outcome. The essential ones come first, as their scripts need each other's files. The others follow
+//! once those are configured; meanwhile they are decoded.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use archive::beneath::RootDir;
+use archive::unpack::{ExistingDirectories, Listed, UnpackOptions, unpack_listed};
+use formats::time::Timestamp;
+
+use super::BootstrapError;
+use super::database::{Control, Database};
+use super::package::Package;
+use super::resolution::{Action, Chosen, Resolution};
+use super::scripts;
+use super::store::{PackageFile, Store, threads};
+use crate::sandbox::{self, Step, Surroundings};
+
+/// The tree, and what its scripts are told.
+pub(super) struct Target<'a> {
+    pub(super) root: &'a Path,
+    pub(super) around: Surroundings<'a>,
+    pub(super) now: Timestamp,
+}
+
+/// Installs all packages.
+pub(super) fn install(
+    resolution: &Resolution,
+    store: &Store,
+    files: &[PackageFile],
+    target: &Target<'_>,
+) -> Result<(), BootstrapError> {
+    let work: Vec<_> = resolution.packages().zip(files).collect();
+    let (senders, receivers): (Vec<Sender>, Vec<_>) = work.iter().map(|_| sync_channel(1)).unzip();
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..threads() {
+            scope.spawn(|| {
+                let claim = || next.fetch_add(1, Ordering::Relaxed);
+                while let Some(((chosen, file), sender)) = work.iter().zip(&senders).nth(claim()) {
+                    let _ = sender.send(store.decode(chosen, file).and_then(|package| Decoded::of(chosen, package)));
+                }
+            });
+        }
+        let decoded = resolution.packages().cloned().zip(receivers).collect();
+        let outcome = Installation::new(target, decoded).and_then(|mut installation| installation.run(resolution));
+        // After a failure nobody waits for the rest.
+        next.store(work.len(), Ordering::Relaxed);
+        outcome
+    })
+}
+
+type Sender = SyncSender<Result<Decoded, BootstrapError>>;
+
+/// A package that is ready to be unpacked.
+struct Decoded {
+    package: Package,
+    control: Control,
+}
+
+impl Decoded {
+    fn of(chosen: &Chosen, mut package: Package) -> Result<Self, BootstrapError> {
+        let damaged = |problem: String| BootstrapError::Damaged { name: chosen.name.clone(), problem };
+        let files = package.control_files().map_err(|error| damaged(error.to_string()))?;
+        let control = Control::parse(files).map_err(damaged)?;
+        let field = |name| control.stanza.get(name);
+        // A list could name one package and give the digest of another.
+        if field("Package") != Some(chosen.name.as_str()) || field("Version") != Some(&chosen.version) {
+            return Err(damaged("its control file names another package".to_owned()));
+        }
+        Ok(Self { package, control })
+    }
+}
+
+struct Installation<'a> {
+    target: &'a Target<'a>,
+    options: UnpackOptions,
+    root: RootDir,
+    waiting: std::vec::IntoIter<(Chosen, Receiver<Result<Decoded, BootstrapError>>)>,
+    /// Who brought each path that is no directory.
+    owners: BTreeMap<Vec<u8>, String>,
+}
+
+impl<'a> Installation<'a> {
+    fn new(
+        target: &'a Target<'a>,
+        decoded: Vec<(Chosen, Receiver<Result<Decoded, BootstrapError>>)>,
+    ) -> Result<Self, BootstrapError> {
+        let mut options = UnpackOptions::for_this_process()?;
+        options.existing_directories = ExistingDirectories::Keep;
+        let root = RootDir::open(target.root)?;
+        Ok(Self { target, options, root, waiting: decoded.into_iter(), owners: BTreeMap::new() })
+    }
+
+    fn run(&mut self, resolution: &Resolution) -> Result<(), BootstrapError> {
+        let root = RootDir::open(self.target.root)?;
+        let mut database = Database::new(&root, self.target.root);
+        let essential = self.take(resolution.essential.len())?;
+        let essential = self.unpack(essential)?;
+        let before = self.stage(essential.iter().map(|(control, _)| control))?;
+        self.execute(before)?;
+        database.record(&essential)?;
+        let mut steps = vec![scripts::configure(&names(&essential))];
+        for (control, _) in &essential {
+            database.configured(control);
+        }
+
+        let other = self.take(resolution.other.len())?;
+        for batch in batches(other, &resolution.order) {
+            steps.extend(self.stage(batch.unpack.iter().map(|decoded| &decoded.control))?);
+            self.execute(std::mem::take(&mut steps))?;
+            let unpacked = self.unpack(batch.unpack)?;
+            database.record(&unpacked)?;
+            if !batch.configure.is_empty() {
+                steps.push(scripts::configure(&batch.configure));
+            }
+            for (control, _) in unpacked {
+                if batch.configure.contains(&control.database_name()) {
+                    database.configured(&control);
+                }
+            }
+        }
+        steps.push(scripts::configure(&[]));
+        self.execute(steps)?;
+        Ok(scripts::unstage(self.target.root)?)
+    }
+
+    /// The next packages, once they are decoded.
+    fn take(&mut self, count: usize) -> Result<Vec<Decoded>, BootstrapError> {
+        let next = self.waiting.by_ref().take(count);
+        next.map(|(chosen, receiver)| {
+            let stopped = |_| BootstrapError::Damaged { name: chosen.name, problem: "nobody decoded it".to_owned() };
+            receiver.recv().map_err(stopped)?
+        })
+        .collect()
+    }
+
+    fn unpack(&mut self, packages: Vec<Decoded>) -> Result<Vec<(Control, Vec<Listed>)>, BootstrapError> {
+        let overrides = self.overrides()?;
+        packages.into_iter().map(|decoded| self.unpack_one(decoded, &overrides)).collect()
+    }
+
+    fn unpack_one(
+        &mut self,
+        Decoded { mut package, control }: Decoded,
+        overrides: &BTreeSet<Vec<u8>>,
+    ) -> Result<(Control, Vec<Listed>), BootstrapError> {
+        let name = control.database_name();
+        let failed = |source| BootstrapError::Unpack { name: name.clone(), source };
+        let (_, list) = unpack_listed(package.data()?, self.target.root, &self.options).map_err(failed)?;
+        for file in list.iter().filter(|file| !file.is_directory) {
+            let path = real_path(&file.path);
+            let shown = || String::from_utf8_lossy(&file.path).into_owned();
+            let refuse = |reason| Err(BootstrapError::NotCarried { package: name.clone(), reason });
+            if overrides.contains(&path) {
+                return refuse(format!("a script diverted `{}` or changed its owner", shown()));
+            }
+            if let Some(owner) = self.owners.insert(path, name.clone()) {
+                return refuse(format!("`{}` is also in `{owner}`", shown()));
+            }
+        }
+        Ok((control, list))
+    }
+
+    /// Paths for which scripts told dpkg to do something else than to unpack them.
+    fn overrides(&self) -> Result<BTreeSet<Vec<u8>>, BootstrapError> {
+        let mut paths = BTreeSet::new();
+        for file in ["diversions", "statoverride"] {
+            let path = Path::new("var/lib/dpkg").join(file);
+            if !self.root.exists(&path)? {
+                continue;
+            }
+            let text = self.root.read(&path, OVERRIDE_BYTES)?;
+            // A diversion is three lines: from, to, by whom. An override ends in its path.
+            let words = text.split(|byte| matches!(byte, b'\n' | b' ')).filter_map(|word| word.strip_prefix(b"/"));
+            paths.extend(words.map(real_path));
+        }
+        Ok(paths)
+    }
+
+    fn stage<'b>(&self, controls: impl Iterator<Item = &'b Control>) -> Result<Vec<Step>, BootstrapError> {
+        let mut steps = Vec::new();
+        for control in controls {
+            steps.extend(scripts::stage(self.target.root, control)?);
+        }
+        Ok(steps)
+    }
+
+    fn execute(&self, steps: Vec<Step>) -> Result<(), BootstrapError> {
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let session = scripts::session(self.target.root, self.target.now, steps);
+        Ok(sandbox::run(&session, self.target.around)?)
+    }
+}
+
+fn names(packages: &[(Control, Vec<Listed>)]) -> Vec<String> {
+    packages.iter().map(|(control, _)| control.database_name()).collect()
+}
+
+/// One path for what merged directories give two names: `bin/sh` and `usr/bin/sh`.
+fn real_path(path: &[u8]) -> Vec<u8> {
+    let top = path.split(|byte| *byte == b'/').next().unwrap_or_default();
+    let is_merged = matches!(top, b"bin" | b"sbin") || top.starts_with(b"lib");
+    if is_merged { [b"usr/", path].concat() } else { path.to_vec() }
+}
+
+/// Packages that are unpacked together, and those of them and of earlier batches that are configured next.
+struct Batch {
+    unpack: Vec<Decoded>,
+    configure: Vec<String>,
+}
+
+/// Cuts apt's plan where it has to be cut: before a package whose preinst script needs a package of the same batch
+/// configured. Everywhere else, unpacking first and configuring later gives the same.
+fn batches(packages: Vec<Decoded>, order: &[Action]) -> Vec<Batch> {
+    let names: Vec<_> = packages.iter().map(|decoded| decoded.control.database_name()).collect();
+    let mut packages: Vec<_> = packages.into_iter().map(Some).collect();
+    let mut batches = Vec::new();
+    let mut current = Batch { unpack: Vec::new(), configure: Vec::new() };
+    for action in order {
+        match *action {
+            Action::Unpack(index) => {
+                let Some(decoded) = packages.get_mut(index).and_then(Option::take) else { continue };
+                if needs_configured(&decoded.control, &current.unpack) {
+                    batches.push(std::mem::replace(&mut current, Batch { unpack: Vec::new(), configure: Vec::new() }));
+                }
+                current.unpack.push(decoded);
+            }
+            Action::Configure(index) => current.configure.extend(names.get(index).cloned()),
+        }
+    }
+    // What is left is configured at the end, in dpkg's order.
+    current.configure.clear();
+    batches.push(current);
+    batches
+}
+
+fn needs_configured(control: &Control, batch: &[Decoded]) -> bool {
+    control.file("preinst").is_some()
+        && control.stanza.related("Pre-Depends").any(|needed| {
+            batch.iter().any(|decoded| {
+                let stanza = &decoded.control.stanza;
+                stanza.get("Package") == Some(needed) || stanza.related("Provides").any(|name| name == needed)
+            })
+        })
+}
+
+const OVERRIDE_BYTES: u64 = 16 << 20;

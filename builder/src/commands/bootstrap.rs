@@ -1,0 +1,94 @@
+//! `rootcellar-builder bootstrap SUITE TARGET`
+
+use std::io::BufWriter;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use archive::pack::{PackOptions, pack_tree};
+use formats::arch::Arch;
+use terminal::{ExitStatus, Printer};
+
+use super::build::{absolute, cache_root};
+use super::{CommandError, build_time};
+use crate::bootstrap::{Bootstrap, Variant, bootstrap};
+use crate::build::last_lines;
+use crate::sandbox::Surroundings;
+
+/// Install Debian in a directory or a tar archive, without a spec.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BootstrapArgs {
+    /// The release, such as `bookworm`.
+    suite: String,
+    /// An empty or new directory, or a new file whose name ends in `.tar`.
+    target: PathBuf,
+    /// The architecture [default: this machine's].
+    #[arg(long)]
+    arch: Option<Arch>,
+    /// Which packages beyond the essential ones.
+    #[arg(long, value_enum, default_value = "minbase")]
+    variant: Variant,
+    /// Parts of the archive.
+    #[arg(long, value_delimiter = ',', default_value = "main")]
+    components: Vec<String>,
+    /// More packages.
+    #[arg(long, value_delimiter = ',')]
+    include: Vec<String>,
+    /// The address of a mirror or a `deb` line; may be repeated [default: what mmdebstrap would use].
+    #[arg(long = "mirror", env = "ROOTCELLAR_MIRROR", value_name = "URL")]
+    mirrors: Vec<String>,
+    /// Certificates that must have signed the package lists, in place of Debian's.
+    #[arg(long = "keyring", value_name = "FILE")]
+    keyrings: Vec<PathBuf>,
+    /// Where packages are kept.
+    #[arg(long, env = "ROOTCELLAR_BUILDER_CACHE", value_name = "DIR")]
+    cache: Option<PathBuf>,
+}
+
+/// Bootstraps, and prints the packages.
+pub(crate) fn run(args: &BootstrapArgs, printer: &Printer) -> Result<ExitStatus, CommandError> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(CommandError::NeedsRoot);
+    }
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    let now = build_time()?;
+    let target = absolute(&args.target)?;
+    let failed = |source| CommandError::Directory { path: target.clone(), source };
+    let is_tar = target.extension().is_some_and(|extension| extension == "tar");
+    // Beside the archive, not in the directory for temporary files: that may be small.
+    let beside = target.parent().unwrap_or(&target);
+    let scratch = tempfile::Builder::new().prefix(".rootcellar-bootstrap-").tempdir_in(beside).map_err(failed)?;
+    let root = if is_tar { scratch.path().join("root") } else { target.clone() };
+    fs_err::create_dir_all(&root).map_err(failed)?;
+    if fs_err::read_dir(&root).map_err(failed)?.next().is_some() {
+        return Err(CommandError::NotEmpty { path: root });
+    }
+    let log_path = scratch.path().join("log");
+    let log = std::fs::File::create(&log_path).map_err(failed)?;
+    let request = Bootstrap {
+        suite: args.suite.clone(),
+        arch: args.arch.or_else(Arch::host).unwrap_or(Arch::Amd64),
+        variant: args.variant,
+        components: args.components.clone(),
+        include: args.include.clone(),
+        mirrors: args.mirrors.clone(),
+        unverified: false,
+        keyrings: args.keyrings.clone(),
+        cache: absolute(&cache_root(args.cache.clone())?)?,
+        now,
+    };
+    let summary = bootstrap(&request, &root, Surroundings { log: &log, deadline: None }).inspect_err(|_| {
+        printer.warn(format_args!("the log ends like this:\n{}", last_lines(&log_path)));
+    })?;
+    if is_tar {
+        let mut out = tempfile::NamedTempFile::new_in(beside).map_err(failed)?;
+        pack_tree(&root, BufWriter::with_capacity(BUFFER_BYTES, &mut out), &PackOptions::new(now))?;
+        out.as_file().set_permissions(PermissionsExt::from_mode(0o644)).map_err(failed)?;
+        out.persist(&target).map_err(|error| failed(error.error))?;
+    }
+    for package in &summary.packages {
+        printer.data(format_args!("{} {} {}", package.name, package.version, package.arch));
+    }
+    Ok(ExitStatus::Done)
+}
+
+const BUFFER_BYTES: usize = 1 << 20;
