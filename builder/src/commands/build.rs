@@ -35,8 +35,8 @@ pub(crate) struct BuildArgs {
     /// `XDG_CACHE_HOME`].
     #[arg(long, env = "ROOTCELLAR_BUILDER_CACHE", value_name = "DIR")]
     cache: Option<PathBuf>,
-    /// Keep no packages and use none that were kept.
-    #[arg(long, conflicts_with = "cache")]
+    /// Keep no packages and use none that were kept, whatever `--cache` says.
+    #[arg(long)]
     no_cache: bool,
     /// The package mirror, in place of the spec's `source.url` and of the bootstrap program's own choice.
     #[arg(long, env = "ROOTCELLAR_MIRROR", value_name = "URL")]
