@@ -1,5 +1,7 @@
 //! The configuration is followed, and what is not done is said.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "support/runtime.rs"]
 #[allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 mod support;

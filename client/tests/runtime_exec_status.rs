@@ -1,5 +1,7 @@
 //! The exit status of a command in a container is the exit status of `exec`, and signals reach the command.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "support/runtime.rs"]
 #[allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 mod support;

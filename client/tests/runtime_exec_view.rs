@@ -1,5 +1,7 @@
 //! A command in a container sees the container, and nothing of the host.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "support/runtime.rs"]
 #[allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 mod support;

@@ -1,5 +1,7 @@
 //! Whatever of ours is killed, the next command says rightly what is, and can clean up.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "support/runtime.rs"]
 #[allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 mod support;

@@ -32,7 +32,6 @@ impl AutoMounts {
             let access = match rest.split(':').next() {
                 Some("ro") => Access::ReadOnly,
                 Some("rw") => Access::ReadWrite,
-                Some("mixed") => Access::Mixed,
                 _ => Access::Mixed,
             };
             match name {

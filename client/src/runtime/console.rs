@@ -108,7 +108,7 @@ mod tests {
         let path = dir.path().join("console.log");
         let mut log = ConsoleLog::open(&path).unwrap();
         for _ in 0..40 {
-            log.add(&[b'x'; 64 * 1024]);
+            log.add(&vec![b'x'; 64 * 1024]);
         }
         let sizes = ["console.log", "console.log.1"].map(|name| dir.path().join(name).metadata().unwrap().len());
         assert!(sizes.iter().all(|size| *size <= LOG_BYTES + 64 * 1024), "{sizes:?}");

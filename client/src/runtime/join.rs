@@ -153,7 +153,7 @@ impl Joiner {
             return Failure { reason: format!("cannot prepare the process: {}", chain(&error)), code: CANNOT_RUN };
         }
         sys::reset_signals();
-        execute(&self.request.command, self.environment(terminals.contains(&true)))
+        execute(&self.request.command, &self.environment(terminals.contains(&true)))
     }
 
     fn environment(&self, has_terminal: bool) -> Vec<String> {
@@ -220,7 +220,7 @@ fn take_terminal(slave: &OwnedFd, terminals: [bool; 3]) -> io::Result<()> {
 }
 
 /// Looks for the command in the `PATH` of its environment, as execvpe(3) does.
-fn execute(command: &[String], environment: Vec<String>) -> Failure {
+fn execute(command: &[String], environment: &[String]) -> Failure {
     let name = command.first().cloned().unwrap_or_default();
     let path = environment.iter().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or(PATH);
     let candidates: Vec<String> = if name.contains('/') {
@@ -230,7 +230,7 @@ fn execute(command: &[String], environment: Vec<String>) -> Failure {
     };
     let strings =
         |texts: &[String]| texts.iter().map(|text| CString::new(text.as_str())).collect::<Result<Vec<_>, _>>();
-    let (Ok(arguments), Ok(variables)) = (strings(command), strings(&environment)) else {
+    let (Ok(arguments), Ok(variables)) = (strings(command), strings(environment)) else {
         return Failure { reason: "the command or its environment holds a zero byte".to_owned(), code: CANNOT_RUN };
     };
     let mut error = nix::errno::Errno::ENOENT;

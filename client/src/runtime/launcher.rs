@@ -40,7 +40,7 @@ pub(crate) fn run(state: &Path) -> Result<ExitStatus, Error> {
     let plan = state.plan()?;
     let made = make(&state, &plan);
     let launch = match &made {
-        Ok(container) => Launch::Made(container.pid().map_or(0, |pid| pid.as_raw())),
+        Ok(container) => Launch::Made(container.pid().map_or(0, i32::from)),
         Err(reason) => Launch::Failed(reason.clone()),
     };
     report(&launch)?;

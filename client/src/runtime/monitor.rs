@@ -124,7 +124,7 @@ impl Monitor {
                 tell(&Report::Started(init.pid));
                 is_first = false;
             }
-            let end = self.watch(init, console)?;
+            let end = self.watch(init, &console)?;
             if end != End::Killed(REBOOT) || self.is_stopping() {
                 break end;
             }
@@ -150,7 +150,7 @@ impl Monitor {
         let (mut command, _copy) = Executable::default().sealed_command().map_err(|error| chain(&error))?;
         command.arg("launch").arg(self.state.path());
         let mut launcher = Launcher::spawn(command, self.state.file("monitor.log"))?;
-        let launched = (|| {
+        let outcome = (|| {
             let pid = launcher.made()?;
             let init = Process::find(pid).ok_or("its init died before it was let go")?;
             let console = socket.accept().map_err(|error| chain(&error))?;
@@ -161,11 +161,11 @@ impl Monitor {
             Ok((init, console))
         })();
         launcher.end();
-        launched
+        outcome
     }
 
     /// Serves the console until init has ended.
-    fn watch(&mut self, init: Process, console: Console) -> Result<End, Error> {
+    fn watch(&mut self, init: Process, console: &Console) -> Result<End, Error> {
         let reads_stdin = self.is_attached;
         let _raw = if self.is_attached { RawMode::of_stdin().ok().flatten() } else { None };
         let mut log = ConsoleLog::open(&self.state.file("console.log"))
@@ -177,8 +177,7 @@ impl Monitor {
                 write_all(rustix::stdio::stdout(), bytes);
             }
         };
-        let Console { master, .. } = &console;
-        let master = master.try_clone().map_err(failed("use the console of", self.state.path()))?;
+        let master = console.master.try_clone().map_err(failed("use the console of", self.state.path()))?;
         let mut relay =
             Relay::new(Some(master), reads_stdin).map_err(failed("use the console of", self.state.path()))?;
         if self.is_attached {

@@ -71,13 +71,15 @@ const FORCE: u64 = 1;
 
 #[cfg(test)]
 mod tests {
+    use libcontainer::oci_spec::runtime::LinuxSyscall;
+
     use super::*;
 
     #[test]
     fn the_profile_can_be_built_and_denies_what_it_names() {
         let profile = profile().unwrap();
         assert_eq!(profile.default_action(), LinuxSeccompAction::ScmpActAllow);
-        let names: Vec<&String> = profile.syscalls().iter().flatten().flat_map(|call| call.names()).collect();
+        let names: Vec<&String> = profile.syscalls().iter().flatten().flat_map(LinuxSyscall::names).collect();
         assert!(names.iter().any(|name| *name == "kexec_load") && names.iter().any(|name| *name == "umount2"));
     }
 }

@@ -93,7 +93,6 @@ impl Settings {
         Ok(settings)
     }
 
-    #[expect(clippy::too_many_lines, reason = "one line per key: a table, not a flow")]
     fn apply(&mut self, key: &str, value: &str) -> Result<(), ConfigProblem> {
         let bad = |expected| ConfigProblem::Value { key: key.to_owned(), expected, found: value.to_owned() };
         match key {
@@ -145,7 +144,7 @@ impl Settings {
     }
 
     fn apply_network(&mut self, key: &str, value: &str) {
-        match (key.ends_with(".type"), value) {
+        match (key.rsplit('.').next() == Some("type"), value) {
             (true, "none") => self.network = Network::Host,
             (true, "empty" | "") => self.network = Network::Empty,
             (true, kind) => {

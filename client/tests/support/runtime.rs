@@ -143,7 +143,7 @@ impl Ran {
 
 /// Waits for something that takes a moment.
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let patience = Instant::now() + Duration::from_secs(60);
+    let patience = Instant::now() + Duration::from_mins(1);
     while !holds() {
         assert!(Instant::now() < patience, "{what} did not come about");
         std::thread::sleep(Duration::from_millis(20));
