@@ -1,0 +1,22 @@
+//! What the promises stand on: a server's data, its commands, and the running server.
+
+mod http;
+mod program;
+mod server;
+
+pub(crate) use http::request;
+pub(crate) use program::{Outcome, is_installed, run};
+pub(crate) use server::{Server, World, files_below};
+
+/// Ends the test with a visible reason unless the programs of the peers are there.
+macro_rules! need {
+    ($($program:literal),+) => {
+        for program in [$($program),+] {
+            if !$crate::support::is_installed(program) {
+                eprintln!("SKIP: {} needs `{program}`, which is not installed", module_path!());
+                return;
+            }
+        }
+    };
+}
+pub(crate) use need;
