@@ -74,7 +74,7 @@ impl Catalog {
         let host = Arch::host();
         let found =
             self.images.iter().find(|image| query.matches(&image.id, image.aliases.iter().map(String::as_str), host));
-        found.ok_or_else(|| NotFound::Image { query: query.clone(), near: self.near(&query.name()) })
+        found.ok_or_else(|| NotFound::Image { name: query.name(), near: self.near(&query.name()) })
     }
 
     /// The build that a query asks for: the newest, or the one whose serial it names.
@@ -85,7 +85,7 @@ impl Catalog {
             Some(serial) => image.builds.iter().find(|build| build.name.as_str() == serial.as_str()),
         };
         build.ok_or_else(|| NotFound::Build {
-            image: image.id.clone(),
+            image: image.id.to_string(),
             wanted: query.serial.as_ref().map(ToString::to_string),
             there: image.builds.iter().take(NEAR).map(|build| build.name.as_str().to_owned()).collect(),
         })
@@ -179,10 +179,10 @@ pub struct RemoteFile {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotFound {
     /// No image of this name.
-    #[error("no image matches `{}`", query.name())]
+    #[error("no image matches `{name}`")]
     Image {
         /// What was asked for.
-        query: ImageQuery,
+        name: String,
         /// Names like it.
         near: Vec<String>,
     },
@@ -190,7 +190,7 @@ pub enum NotFound {
     #[error("`{image}` has no {}", wanted.as_ref().map_or_else(|| "build for LXC".to_owned(), |serial| format!("build `{serial}`")))]
     Build {
         /// The image.
-        image: ImageId,
+        image: String,
         /// The build asked for.
         wanted: Option<String>,
         /// The newest builds there are.

@@ -13,9 +13,9 @@ use crate::directories::Directories;
 use crate::files::{self, Owner};
 use crate::remote::{Remote, ServerUrl};
 
-/// What `client.toml` says. Every key has a default, so the file need not exist.
+/// What `client.toml` says; `config-template.toml` of the source tree explains each key. Every key has a default, so the file need not exist.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The remote of an image that names none.
     pub default_remote: Option<Name>,
@@ -211,7 +211,7 @@ impl ConfigError {
             Self::UnknownRemote { known, .. } if known.is_empty() => Self::NoRemote.hint(),
             Self::UnknownRemote { known, .. } => Some(format!("there is `{}`", known.join("`, `"))),
             Self::WhichRemote { known } => {
-                Some(format!("put `NAME:` before the image, or set `default-remote`: `{}`", known.join("`, `")))
+                Some(format!("put `NAME:` before the image, or set `default_remote`: `{}`", known.join("`, `")))
             }
             Self::NoRemote => Some(
                 "`rootcellar remote add default https://SERVER --fingerprint FINGERPRINT`, or give `--server` and `--fingerprint`"
@@ -230,6 +230,7 @@ const DEFAULT_REMOTE: &str = "default";
 mod tests {
     use super::*;
 
+    const TEMPLATE: &str = include_str!("../config-template.toml");
     const REMOTE: &str =
         "[remotes.home]\nurl = \"https://host:8443\"\nfingerprint = \"0123456789abcdef0123456789abcdef01234567\"\n";
 
@@ -259,7 +260,7 @@ mod tests {
         let (system, user) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::write(system.path().join(FILE_NAME), format!("{REMOTE}\n[template]\ntrust = \"tls\"\n")).unwrap();
         let other = REMOTE.replace("home", "work");
-        std::fs::write(user.path().join(FILE_NAME), format!("default-remote = \"work\"\n{other}")).unwrap();
+        std::fs::write(user.path().join(FILE_NAME), format!("default_remote = \"work\"\n{other}")).unwrap();
         let config = Config::load(&directories(&[system.path(), user.path()])).unwrap();
         assert_eq!(config.remotes.len(), 2);
         assert_eq!(config.remote(None).unwrap().0.as_str(), "work");
@@ -291,7 +292,7 @@ mod tests {
     #[test]
     fn editing_remotes_keeps_comments_and_everything_else() {
         let directory = tempfile::tempdir().unwrap();
-        let text = format!("# mine\ndefault-remote = \"home\" # of course\n\n{REMOTE}# below\n");
+        let text = format!("# mine\ndefault_remote = \"home\" # of course\n\n{REMOTE}# below\n");
         std::fs::write(directory.path().join(FILE_NAME), &text).unwrap();
         let directories = directories(&[directory.path()]);
         let mut file = ConfigFile::open(&directories).unwrap();
@@ -300,12 +301,25 @@ mod tests {
         file.put(&name("work"), &work).unwrap();
         file.put(&name("home"), &work).unwrap();
         let written = std::fs::read_to_string(file.path()).unwrap();
-        assert!(written.starts_with("# mine\ndefault-remote = \"home\" # of course\n"), "{written}");
+        assert!(written.starts_with("# mine\ndefault_remote = \"home\" # of course\n"), "{written}");
         assert_eq!(Config::load(&directories).unwrap().remotes[&name("home")], work);
         file.take(&name("home")).unwrap();
         file.take(&name("work")).unwrap();
         assert!(matches!(file.take(&name("work")), Err(ConfigError::UnknownRemote { .. })));
         assert!(std::fs::read_to_string(file.path()).unwrap().contains("of course"));
+    }
+
+    #[test]
+    fn the_template_explains_every_key_and_is_read_as_it_stands() {
+        assert_eq!(toml::from_str::<Config>(TEMPLATE).unwrap(), Config::default());
+        let uncommented: String = TEMPLATE
+            .lines()
+            .map(|line| line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_alphabetic() || c == '[')))
+            .map(|line| line.unwrap_or_default().to_owned() + "\n")
+            .collect();
+        let full: Config = toml::from_str(&uncommented).unwrap();
+        let json = serde_json::to_string(&full).unwrap();
+        assert!(!json.contains("null") && !json.contains("[]") && !json.contains("{}"), "{json}");
     }
 
     #[test]

@@ -71,8 +71,9 @@ impl Origin {
             Trust::Tls => "tls",
         };
         let identity = format!("{}\n{trust}\n{}", self.url.text, self.channel);
-        let host: String = self.url.host().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '.').collect();
-        format!("{}-{}", host.trim_start_matches('.'), &Sha256::of(identity.as_bytes()).to_string()[..16])
+        let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
+        let host: String = self.url.host().chars().map(plain).collect();
+        format!("{}-{}", host.trim_start_matches(['.', '-']), &Sha256::of(identity.as_bytes()).to_string()[..16])
     }
 
     /// The URL of a document of the channel, or of a file it names.

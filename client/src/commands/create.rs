@@ -74,11 +74,11 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
 fn defaults(args: &Args, context: &Context) -> Result<String, CommandError> {
     let path = args.config.clone().unwrap_or_else(|| context.directories.lxc.join("default.conf"));
     let unreadable = |source| CommandError::Unreadable { path: path.clone(), source };
-    let content = match &args.config {
+    let bytes = match &args.config {
         Some(given) => std::fs::read(given).map_err(unreadable)?,
         None => files::read_if_there(&path).map_err(unreadable)?.unwrap_or_default(),
     };
-    let text = String::from_utf8_lossy(&content).into_owned();
+    let text = String::from_utf8_lossy(&bytes).into_owned();
     if LxcConfig::parse(&text).get("lxc.idmap").is_some() {
         return Err(CommandError::IdMap { path });
     }

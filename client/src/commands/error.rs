@@ -3,7 +3,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use formats::certificate::Fingerprint;
 use formats::name::Name;
 use terminal::log::LogError;
 use terminal::{Advice, ExitStatus};
@@ -42,7 +41,7 @@ pub enum CommandError {
     NotPinned { server: String },
     /// The user is asked, and there is no terminal to ask on.
     #[error("the key of `{url}` is not confirmed: there is no terminal to ask on")]
-    NobodyToAsk { name: Name, url: String, fingerprint: Fingerprint },
+    NobodyToAsk { url: String, command: String },
     /// The user said no.
     #[error("the key of `{url}` was not confirmed")]
     NotConfirmed { url: String },
@@ -84,10 +83,9 @@ impl Advice for CommandError {
                 "give `--fingerprint FINGERPRINT`, or `rootcellar remote add NAME {server}`; `--trust-tls` trusts the TLS \
                  certificate alone"
             )),
-            Self::NobodyToAsk { name, url, fingerprint } => Some(format!(
-                "compare the fingerprint with the server's operator, then `rootcellar remote add {name} {url} \
-                 --fingerprint {fingerprint}`"
-            )),
+            Self::NobodyToAsk { command, .. } => {
+                Some(format!("compare the fingerprint with the server's operator, then `{command}`"))
+            }
             Self::RemoteExists { name } => Some(format!(
                 "`rootcellar remote trust {name}` pins its new key, `rootcellar remote remove {name}` forgets it"
             )),

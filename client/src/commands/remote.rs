@@ -68,15 +68,19 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
             }
             let ca = ca.as_ref().map(std::path::absolute).transpose();
             let ca = ca.map_err(|source| CommandError::Unreadable { path: PathBuf::from("."), source })?;
-            let at = Place { url: url.clone(), channel: channel.clone(), ca };
-            pin(context, name, at, fingerprint.as_ref())
+            let place = Place { url: url.clone(), channel: channel.clone(), ca };
+            let fingerprint = place.key(context, fingerprint.as_ref(), |key| place.command_to_add(name, key))?;
+            pin(context, name, place, fingerprint)
         }
         Action::Trust { name, fingerprint } => {
             let config = Config::load(&context.directories)?;
             let (_, remote) = config.remote(Some(name))?;
             context.printer.say(format_args!("Pinned until now  {}", remote.fingerprint.grouped()));
             let Remote { url, channel, ca, .. } = remote.clone();
-            pin(context, name, Place { url, channel, ca }, fingerprint.as_ref())
+            let place = Place { url, channel, ca };
+            let command = |key: &Fingerprint| format!("rootcellar remote trust {name} --fingerprint {key}");
+            let fingerprint = place.key(context, fingerprint.as_ref(), command)?;
+            pin(context, name, place, fingerprint)
         }
         Action::Remove { name } => {
             ConfigFile::open(&context.directories)?.take(name)?;
@@ -94,55 +98,59 @@ struct Place {
     ca: Option<PathBuf>,
 }
 
-/// Pins the given key, or the one the user confirms, once the server has shown that it uses it.
-fn pin(
-    context: &Context,
-    name: &Name,
-    place: Place,
-    fingerprint: Option<&Fingerprint>,
-) -> Result<ExitStatus, CommandError> {
-    let fingerprint = match fingerprint {
-        Some(fingerprint) => fingerprint.clone(),
-        None => ask(context, name, &place)?,
-    };
+impl Place {
+    /// The given key, or the one the user confirms: it is shown and asked about, as ssh does. Without a terminal the
+    /// command that gives it is shown.
+    fn key(
+        &self,
+        context: &Context,
+        given: Option<&Fingerprint>,
+        command: impl FnOnce(&Fingerprint) -> String,
+    ) -> Result<Fingerprint, CommandError> {
+        if let Some(given) = given {
+            return Ok(given.clone());
+        }
+        // Nothing is pinned yet, and nothing but the introduction is asked for.
+        let Self { url, channel, ca } = self;
+        let unknown = Origin { url: url.clone(), trust: Trust::Tls, channel: channel.clone(), ca: ca.clone() };
+        let introduction = introduce(&Repository::connect(unknown)?, channel, context.now())?;
+        let fingerprint = introduction.certificate.fingerprint();
+        let url = url.to_string();
+        context.printer.say(format_args!("`{url}` signs with the key\n\n    {}\n", fingerprint.grouped()));
+        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            return Err(CommandError::NobodyToAsk { url, command: command(&fingerprint) });
+        }
+        if confirmed().map_err(CommandError::Ask)? { Ok(fingerprint) } else { Err(CommandError::NotConfirmed { url }) }
+    }
+
+    fn command_to_add(&self, name: &Name, key: &Fingerprint) -> String {
+        let Self { url, channel, ca } = self;
+        let channel = if *channel == default_channel() { String::new() } else { format!(" --channel {channel}") };
+        let ca = ca.as_ref().map(|ca| format!(" --ca {}", ca.display())).unwrap_or_default();
+        format!("rootcellar remote add {name} {url} --fingerprint {key}{channel}{ca}")
+    }
+}
+
+/// Asks on the terminal. The question is written without the printer, which writes whole lines only.
+fn confirmed() -> io::Result<bool> {
+    let (mut prompt, mut answer) = (io::stderr(), String::new());
+    write!(prompt, "Is this the fingerprint its operator published? [y/N] ")?;
+    prompt.flush()?;
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(["y", "Y", "yes"].contains(&answer.trim()))
+}
+
+/// Pins a key, once the server has shown that it uses it.
+fn pin(context: &Context, name: &Name, place: Place, fingerprint: Fingerprint) -> Result<ExitStatus, CommandError> {
     let Place { url, channel, ca } = place;
     let remote = Remote { url, fingerprint, channel, ca };
     let origin = remote.origin();
     let state = RemoteState::open(&context.directories.state, &origin, Owner::SELF).map_err(RepositoryError::from)?;
     let index = Repository::connect(origin)?.index(&state, context.now(), PastValidity::Refuse)?;
-    let mut file = ConfigFile::open(&context.directories)?;
-    file.put(name, &remote)?;
-    context.printer.say(format_args!(
-        "Pinned `{name}`     {}\nIts index has serial {} and is valid until {}",
-        remote.fingerprint.grouped(),
-        index.serial,
-        index.expires
-    ));
+    ConfigFile::open(&context.directories)?.put(name, &remote)?;
+    context.printer.say(format_args!("{:<29} {}", format!("Pinned `{name}`"), remote.fingerprint.grouped()));
+    context.printer.say(format_args!("{:<29} serial {}, valid until {}", "Its index", index.serial, index.expires));
     Ok(ExitStatus::Done)
-}
-
-/// Shows the key of an unknown server and asks about it, as ssh does.
-fn ask(context: &Context, name: &Name, place: &Place) -> Result<Fingerprint, CommandError> {
-    // Nothing is pinned yet, and nothing but the introduction is asked for.
-    let Place { url, channel, ca } = place;
-    let unknown = Origin { url: url.clone(), trust: Trust::Tls, channel: channel.clone(), ca: ca.clone() };
-    let introduction = introduce(&Repository::connect(unknown)?, channel, context.now())?;
-    let fingerprint = introduction.certificate.fingerprint();
-    let url = url.to_string();
-    context.printer.say(format_args!("`{url}` signs with the key\n\n    {}\n", fingerprint.grouped()));
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(CommandError::NobodyToAsk { name: name.clone(), url, fingerprint });
-    }
-    let mut answer = String::new();
-    let mut prompt = io::stderr();
-    write!(prompt, "Is this the fingerprint its operator published? [y/N] ")
-        .and_then(|()| prompt.flush())
-        .and_then(|()| io::stdin().lock().read_line(&mut answer))
-        .map_err(CommandError::Ask)?;
-    match answer.trim() {
-        "y" | "Y" | "yes" => Ok(fingerprint),
-        _ => Err(CommandError::NotConfirmed { url }),
-    }
 }
 
 #[derive(Serialize)]

@@ -37,7 +37,9 @@ pub fn compose(parts: Parts<'_>) -> String {
         section.push('\n');
     }
     if let Some(fstab) = parts.fstab {
-        items.push_str(&format!("{} = {}\n", keys.fstab, fstab.display()));
+        for part in [keys.fstab, " = ", &fstab.display().to_string(), "\n"] {
+            items.push_str(part);
+        }
     }
     let (distribution, Keys { name, .. }) = (parts.distribution, keys);
     format!(

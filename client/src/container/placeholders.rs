@@ -33,15 +33,12 @@ impl Placeholders {
         let mut rest = text;
         while let Some((first, tail)) = rest.split_first() {
             let found = self.values.iter().find_map(|(key, value)| Some((rest.strip_prefix(key.as_bytes())?, value)));
-            match found {
-                Some((after, value)) => {
-                    replaced.extend_from_slice(value.as_bytes());
-                    rest = after;
-                }
-                None => {
-                    replaced.push(*first);
-                    rest = tail;
-                }
+            if let Some((after, value)) = found {
+                replaced.extend_from_slice(value.as_bytes());
+                rest = after;
+            } else {
+                replaced.push(*first);
+                rest = tail;
             }
         }
         replaced

@@ -55,7 +55,7 @@ fn check_item(key: &str, value: &str) -> Result<(), &'static str> {
 }
 
 fn check_include(value: &str) -> Result<(), &'static str> {
-    let inside = Path::new(value).strip_prefix(TEMPLATE_CONFIG).is_ok_and(|rest| is_plain(rest));
+    let inside = Path::new(value).strip_prefix(TEMPLATE_CONFIG).is_ok_and(is_plain);
     if inside { Ok(()) } else { Err("it includes a file from elsewhere than LXC's own configuration") }
 }
 

@@ -53,7 +53,7 @@ fn is_no_file(error: &io::Error) -> bool {
     too_many_links || matches!(error.kind(), NotFound | NotADirectory | InvalidInput | IsADirectory)
 }
 
-/// `mingetty` calls vhangup(2), which fails in a user namespace (CentOS 6, Oracle 6).
+/// `mingetty` calls vhangup(2), which fails in a user namespace (as in `CentOS` 6).
 fn keep_the_terminal(content: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(content);
     if text.contains("mingetty --nohangup") {

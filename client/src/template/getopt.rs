@@ -196,8 +196,17 @@ mod tests {
     #[test]
     fn a_name_may_be_cut_short_while_it_is_unambiguous_for_the_stock_template() {
         for (cut, full) in [
-            ("--a", "arch"), ("--re", "release"), ("--s", "server"), ("--n", "name"), ("--v", "variant"), ("--h", "help"),
-            ("--fl", "flush-cache"), ("--keyi", "keyid"), ("--no", "no-validate"), ("--verb", "verbose"), ("--fi", "fingerprint"),
+            ("--a", "arch"),
+            ("--re", "release"),
+            ("--s", "server"),
+            ("--n", "name"),
+            ("--v", "variant"),
+            ("--h", "help"),
+            ("--fl", "flush-cache"),
+            ("--keyi", "keyid"),
+            ("--no", "no-validate"),
+            ("--verb", "verbose"),
+            ("--fi", "fingerprint"),
         ] {
             assert_eq!(find(cut.strip_prefix("--").unwrap()).unwrap().name, full, "{cut}");
         }
@@ -208,7 +217,7 @@ mod tests {
     #[test]
     fn letters_can_be_joined() {
         assert_eq!(parsed(&["-lhd", "debian"]), pairs(&[("list", ""), ("help", ""), ("dist", "debian")]));
-        assert_eq!(parsed(&["-ldebian"][..1].iter().map(|_| "-lddebian").collect::<Vec<_>>().as_slice()), pairs(&[("list", ""), ("dist", "debian")]));
+        assert_eq!(parsed(&["-lddebian"]), pairs(&[("list", ""), ("dist", "debian")]));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::files::Owner;
 
 /// The template's options. Of a repeated one the last counts, as with the stock template.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(super) struct Options {
     pub(super) help: bool,
     pub(super) list: bool,

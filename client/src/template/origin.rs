@@ -58,7 +58,8 @@ mod tests {
     const OTHER: &str = "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF";
 
     fn config(more: &str) -> Config {
-        let remote = format!("[remotes.home]\nurl = \"https://127.0.0.1:8443\"\nfingerprint = \"{PINNED}\"\nca = \"/ca\"\n");
+        let remote =
+            format!("[remotes.home]\nurl = \"https://127.0.0.1:8443\"\nfingerprint = \"{PINNED}\"\nca = \"/ca\"\n");
         toml::from_str(&format!("{more}\n{remote}")).unwrap()
     }
 

@@ -113,5 +113,4 @@ fn a_full_listing_of_the_cache_names_builds_and_their_size() {
     let size = files[&BuildFile::RootfsTarXz].len() + files[&BuildFile::MetaTarXz].len();
     assert_eq!(rows[0]["size_bytes"], size);
     assert_eq!(rows[0]["image"], "debian/bookworm/amd64/default");
-
 }

@@ -53,9 +53,8 @@ fn templates_of_an_image_change_nothing_outside_of_it() {
     let host = Host::new();
     fs::write(host.at("secret"), "LXC_NAME").unwrap();
     let secret = host.at("secret").display().to_string();
-    let hostile = bookworm()
-        .member("templates", "/etc/absolute\n../../../secret\n/etc/hostname\n/dev\n")
-        .rootfs(|rootfs| {
+    let hostile =
+        bookworm().member("templates", "/etc/absolute\n../../../secret\n/etc/hostname\n/dev\n").rootfs(|rootfs| {
             rootfs.symlink("etc/absolute", &secret);
         });
     let server = Server::publishing(&[hostile]);

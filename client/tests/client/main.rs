@@ -1,5 +1,7 @@
 //! Promises of the client, each file one, kept by the real program against a real server on loopback.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
 mod cache;
 mod containers;
 mod remotes;

@@ -15,3 +15,4 @@ mod resume;
 mod server;
 mod space;
 mod tls;
+mod unvouched;
