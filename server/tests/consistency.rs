@@ -1,10 +1,13 @@
 //! While one publish follows another, every client sees one generation: indexes fit their signatures, and whatever is
 //! listed is there.
 
+use std::collections::HashSet;
 use std::fs;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use formats::digest::FileDigest;
 use formats::index::Index;
@@ -24,32 +27,50 @@ fn twenty_publishes_tear_no_index_from_its_signature_and_list_nothing_that_is_no
     let keyring = world.path("keyring.pgp");
     fs::copy(world.current().join(format!("keys/{}.pgp", world.fingerprint("compat"))), &keyring).unwrap();
     let server = world.serve();
-    let (is_over, rounds) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (is_over, pairs) = (AtomicBool::new(false), Mutex::new(HashSet::new()));
+    let until_over = |mut read: Box<dyn FnMut() + '_>| {
+        while !is_over.load(Ordering::Relaxed) {
+            read();
+        }
+    };
     thread::scope(|scope| {
-        for reader in 0..3 {
-            let (world, server, keyring, is_over, rounds) = (&world, &server, &keyring, &is_over, &rounds);
-            scope.spawn(move || {
-                while !is_over.load(Ordering::Relaxed) {
-                    let (index, signature) =
-                        (world.path(&format!("index{reader}")), world.path(&format!("index{reader}.asc")));
-                    let text = server.get("//meta/1.0/index-system.7");
-                    fs::write(&index, &text.body).unwrap();
-                    fs::write(&signature, server.get("//meta/1.0/index-system.7.asc").body).unwrap();
-                    run(Command::new("gpgv").arg("--keyring").arg(keyring).arg(signature).arg(index)).succeeds();
-                    assert_listed_files_are_there(server, &text.text());
-                    assert_products_fit_their_index(server);
-                    rounds.fetch_add(1, Ordering::Relaxed);
-                }
+        for _ in 0..3 {
+            scope.spawn(|| {
+                until_over(Box::new(|| {
+                    let index = server.get("//meta/1.0/index-system.7").body;
+                    let signature = server.get("//meta/1.0/index-system.7.asc").body;
+                    pairs.lock().unwrap().insert((index, signature));
+                }));
             });
         }
+        scope.spawn(|| {
+            until_over(Box::new(|| {
+                assert_listed_files_are_there(&server, &server.get("//meta/1.0/index-system.7").text());
+                assert_products_fit_their_index(&server);
+            }));
+        });
         for minute in 1..=20 {
             world.import(&image(minute));
             world.run(&["publish"]).succeeds();
         }
+        while !server
+            .get("/streams/v1/index.json")
+            .text()
+            .contains(world.current().file_name().unwrap().to_str().unwrap())
+        {
+            thread::sleep(Duration::from_millis(50));
+        }
         is_over.store(true, Ordering::Relaxed);
     });
-    assert!(rounds.load(Ordering::Relaxed) >= 3);
     assert!(server.get("/meta/1.0/index-system.7").text().contains("20261123_0020"));
+    let pairs = pairs.into_inner().unwrap();
+    assert!(pairs.len() > 2, "readers saw {} generations", pairs.len());
+    let (index, signature) = (world.path("index"), world.path("index.asc"));
+    for (index_bytes, signature_bytes) in pairs {
+        fs::write(&index, index_bytes).unwrap();
+        fs::write(&signature, signature_bytes).unwrap();
+        run(Command::new("gpgv").arg("--keyring").arg(&keyring).arg(&signature).arg(&index)).succeeds();
+    }
 }
 
 fn assert_listed_files_are_there(server: &Server, index: &str) {

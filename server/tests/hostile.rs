@@ -91,7 +91,7 @@ fn a_client_that_never_finishes_its_request_is_cut_off_and_others_are_served_mea
         .map(|bytes| {
             let mut stream = TcpStream::connect(server.address()).unwrap();
             stream.write_all(bytes).unwrap();
-            stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+            stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
             stream
         })
         .collect();

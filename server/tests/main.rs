@@ -1,5 +1,7 @@
 //! What the server promises, one promise a file, by the real program and real peers.
 
+#![allow(clippy::unwrap_used, reason = "what a promise stands on may fail the test that needs it")]
+
 mod support;
 
 mod channels;

@@ -32,7 +32,7 @@ impl Answer {
 /// Sends bytes and reads until the server closes the connection.
 pub(crate) fn request(address: &str, bytes: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
     // A server that refuses closes before it has read everything.
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();

@@ -91,7 +91,7 @@ impl World {
             .stderr(fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             if let Ok(url) = fs::read_to_string(&ready) {
                 let ca = self.data().join("tls/ca.pem");
@@ -127,7 +127,7 @@ impl Server {
 
     /// The same with header fields.
     pub(crate) fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect::<Vec<_>>().concat();
         let text = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
         request(self.address(), text.as_bytes())
     }
