@@ -8,7 +8,7 @@ use terminal::log::{self, LogArgs};
 use terminal::{ExitStatus, OutputFormat, Printer, finish};
 
 use crate::commands::{
-    CommandError, cache, create, destroy, exec, fetch, info, internal_runtime, list, ls, remote, start, stop,
+    CommandError, cache, create, destroy, exec, fetch, info, internal_runtime, list, ls, remote, start, stop, template,
 };
 use crate::context::Context;
 use crate::directories::{Directories, DirectoryArgs};
@@ -48,6 +48,7 @@ enum Command {
     Ls(ls::Args),
     Destroy(destroy::Args),
     Cache(cache::Args),
+    Template(template::Args),
     #[command(hide = true)]
     InternalRuntime(internal_runtime::Args),
 }
@@ -83,6 +84,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitStatus, CommandEr
         Command::Ls(args) => Ok(ls::run(&args, context)?),
         Command::Destroy(args) => Ok(destroy::run(&args, context)?),
         Command::Cache(args) => cache::run(&args, context),
+        Command::Template(args) => template::run(&args, context),
         Command::InternalRuntime(args) => Ok(internal_runtime::run(&args, context)?),
     }
 }

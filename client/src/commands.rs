@@ -12,6 +12,7 @@ pub mod ls;
 pub mod remote;
 pub mod start;
 pub mod stop;
+pub mod template;
 
 mod error;
 mod source;

@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, FlockOperation, Gid, Uid};
 pub fn write_whole(path: &Path, content: &[u8], mode: u32, owner: Owner) -> io::Result<()> {
     let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let mut beside = tempfile::Builder::new()
-        .prefix(".new-")
+        .prefix(UNFINISHED)
         .tempfile_in(directory)
         .map_err(|error| named("write to", directory, &error))?;
     let failed = |error: io::Error| named("write", path, &error);
@@ -145,6 +145,9 @@ impl Owner {
         Ok(())
     }
 }
+
+/// How the names of files begin that are not renamed into place yet.
+pub const UNFINISHED: &str = ".new-";
 
 fn named(action: &str, path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("failed to {action} `{}`: {error}", path.display()))

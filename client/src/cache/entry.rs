@@ -77,7 +77,8 @@ impl Entry {
     /// Every build that is cached.
     pub fn all(&self) -> Vec<CachedBuild> {
         let Ok(entries) = fs::read_dir(self.builds()) else { return Vec::new() };
-        entries.filter_map(|entry| read(&entry.ok()?.path())).collect()
+        let build = |path: PathBuf| read(&path).filter(|build: &CachedBuild| self.build_path(&build.build) == path);
+        entries.filter_map(|entry| build(entry.ok()?.path())).collect()
     }
 
     /// Stores what a build consists of. Its files are in the cache already.
@@ -102,6 +103,11 @@ impl Entry {
     /// Forgets one build.
     pub fn forget(&self, name: &BuildName) -> Result<(), CacheError> {
         files::remove_if_there(&self.build_path(name)).map_err(self.failed())
+    }
+
+    /// Where killed processes may have left files that they did not get to rename.
+    pub(super) fn directories(&self) -> [PathBuf; 2] {
+        [self.directory.clone(), self.builds()]
     }
 
     fn write(&self, path: &Path, value: &impl Serialize) -> Result<(), CacheError> {

@@ -7,6 +7,7 @@ use formats::digest::FileDigest;
 use fs_err as fs;
 
 use super::{BLOBS, Cache, CacheError, CachedBuild, Entry, IMAGES, PARTIAL, entry};
+use crate::files;
 
 /// What pruning removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +63,9 @@ impl Cache {
             if current.is_none() {
                 entry.flush()?;
             }
+            for directory in entry.directories().iter().filter(|directory| directory.is_dir()) {
+                remove_files(directory, |name| name.starts_with(files::UNFINISHED), &mut pruned)?;
+            }
         }
         for directory in subdirectories(&self.root.join(BLOBS))? {
             remove_files(&directory, |name| !needed.contains(name), &mut pruned)?;
@@ -98,6 +102,9 @@ fn remove_files(directory: &Path, unneeded: impl Fn(&str) -> bool, pruned: &mut 
     let failed = |source| CacheError::Storage { path: directory.to_owned(), source };
     for entry in fs::read_dir(directory).map_err(failed)? {
         let entry = entry.map_err(failed)?;
+        if entry.file_type().map_err(failed)?.is_dir() {
+            continue;
+        }
         if unneeded(&entry.file_name().to_string_lossy()) {
             pruned.size_bytes += entry.metadata().map_err(failed)?.len();
             pruned.files += 1;
@@ -142,6 +149,7 @@ mod tests {
             entry.set_current(&current).unwrap();
         }
         std::fs::write(cache.partial(&origin(), "x"), "left over").unwrap();
+        std::fs::write(entry.directories()[1].join(".new-x"), "half").unwrap();
         cache
     }
 
@@ -150,7 +158,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let cache = cache(directory.path());
         let pruned = cache.prune(false).unwrap();
-        assert_eq!((pruned.builds, pruned.files, pruned.size_bytes), (1, 2, 13 + 9));
+        assert_eq!((pruned.builds, pruned.files, pruned.size_bytes), (1, 3, 13 + 9 + 4));
         assert!(cache.verify().unwrap().iter().all(|check| check.sound));
         assert_eq!(cache.builds().unwrap().len(), 1);
         assert_eq!(cache.prune(false).unwrap(), Pruned::default());

@@ -7,6 +7,7 @@ use formats::name::Name;
 use terminal::log::LogError;
 use terminal::{Advice, ExitStatus};
 
+use super::template::TemplateInstallError;
 use crate::acquire::AcquireError;
 use crate::cache::CacheError;
 use crate::config::ConfigError;
@@ -33,6 +34,9 @@ pub enum CommandError {
     /// A container was not made.
     #[error(transparent)]
     Create(#[from] CreateError),
+    /// LXC's templates.
+    #[error(transparent)]
+    Template(#[from] TemplateInstallError),
     /// The embedded runtime.
     #[error(transparent)]
     Runtime(#[from] runtime::Error),
@@ -79,6 +83,7 @@ impl Advice for CommandError {
             Self::Cache(error) => Some(error.hint()),
             Self::Create(error) => error.hint(),
             Self::Runtime(error) => error.hint(),
+            Self::Template(error) => error.hint(),
             Self::NotPinned { server } => Some(format!(
                 "give `--fingerprint FINGERPRINT`, or `rootcellar remote add NAME {server}`; `--trust-tls` trusts the TLS \
                  certificate alone"
@@ -103,6 +108,7 @@ impl Advice for CommandError {
     fn exit_status(&self) -> ExitStatus {
         let failed = match self {
             Self::Runtime(error) => return error.exit_status(),
+            Self::Template(error) => return error.exit_status(),
             Self::Config(error) => matches!(error, ConfigError::Read(_) | ConfigError::Write(_)),
             Self::Acquire(error) => error.is_failure(),
             Self::Create(error) => error.is_failure(),

@@ -55,8 +55,11 @@ fn check_item(key: &str, value: &str) -> Result<(), &'static str> {
 }
 
 fn check_include(value: &str) -> Result<(), &'static str> {
-    let inside = Path::new(value).strip_prefix(TEMPLATE_CONFIG).is_ok_and(is_plain);
-    if inside { Ok(()) } else { Err("it includes a file from elsewhere than LXC's own configuration") }
+    let Ok(file) = Path::new(value).strip_prefix(TEMPLATE_CONFIG) else {
+        return Err("it includes a file from elsewhere than LXC's own configuration");
+    };
+    let is_usual = is_plain(file) && INCLUDABLE.iter().any(|end| value.ends_with(end));
+    if is_usual { Ok(()) } else { Err("it includes another file than a common configuration") }
 }
 
 fn check_auto(value: &str) -> Result<(), &'static str> {
@@ -156,6 +159,9 @@ const HARMLESS: &[&str] = &[
 ];
 /// Values of `lxc.mount.auto` that leave the host's settings read-only.
 const AUTOMATIC: &[&str] = &["cgroup", "cgroup:mixed", "cgroup:ro", "proc", "proc:mixed", "sys", "sys:mixed", "sys:ro"];
+/// Ends of the names of what distributions include: `debian.common.conf`, `userns.conf`. Others of the same directory
+/// relax what these restrict, as `nesting.conf` does.
+const INCLUDABLE: &[&str] = &["common.conf", "userns.conf"];
 /// File systems that show nothing of the host.
 const MOUNTABLE: &[&str] = &["devpts", "mqueue", "tmpfs"];
 const FSTAB_KEY: &str = "lxc.mount.fstab";
@@ -171,7 +177,7 @@ mod tests {
     #[test]
     fn what_images_of_this_world_set_is_accepted() {
         let text = "# Distribution configuration\n\
-            lxc.include = /usr/share/lxc/config/common.conf\nlxc.include = /usr/share/lxc/config/userns.conf\n\
+            lxc.include = /usr/share/lxc/config/common.conf\nlxc.include = /usr/share/lxc/config/debian.userns.conf\n\
             lxc.arch = linux64\nlxc.mount.auto = cgroup:mixed proc:mixed sys:mixed\nlxc.cap.drop = sys_time\n\
             lxc.mount.entry = tmpfs run tmpfs rw,nodev 0 0\nlxc.signal.halt = SIGPWR\nlxc.tty.dir = lxc\n";
         assert_eq!(check_config(text, &[]), Ok(()));
@@ -185,7 +191,9 @@ mod tests {
             "  lxc.hook.start = x",
             "lxc.include = /tmp/evil.conf",
             "lxc.include = /usr/share/lxc/config/../../../../tmp/evil.conf",
-            "lxc.include = /usr/share/lxc/configuration/x",
+            "lxc.include = /usr/share/lxc/configuration/common.conf",
+            "lxc.include = /usr/share/lxc/config/nesting.conf",
+            "lxc.include = /usr/share/lxc/config/",
             "lxc.cap.drop =",
             "lxc.cap.keep = sys_admin",
             "lxc.mount.auto = sys:rw",
