@@ -4,6 +4,7 @@ mod certificate;
 
 use std::path::Path;
 
+use formats::certificate::Certificate;
 use formats::digest::FileDigest;
 use formats::layout;
 use formats::streams::{ProductsEntry, StreamsIndex};
@@ -87,26 +88,30 @@ impl Repository {
         let signed = self.document(layout::SIGNED_INDEX, self.fetcher.limits().root_document_bytes)?;
         let _lock = state.lock()?;
         let memory = state.memory()?;
-        let check = |certificate: formats::certificate::Certificate| {
+        let check = |certificate: &Certificate| {
             let mut keyring = Keyring::default();
-            keyring.pin(fingerprint, certificate)?;
+            keyring.pin(fingerprint, certificate.clone())?;
             verified::verify_index(&signed, &keyring, &self.origin.channel, &memory, now, past_validity)
         };
         let stored = state.certificate()?;
-        let index = match stored.clone().map(check) {
+        let index = match stored.as_ref().map(check) {
             Some(Ok(index)) => index,
-            // The signature may be by a subkey that is newer than our copy of the certificate.
-            Some(Err(Refusal::UnpinnedKey { .. } | Refusal::KeyNotValid { .. })) | None => {
-                let fetched = self.certificate(fingerprint)?;
-                let renewed = match stored {
-                    Some(stored) => stored.merge(&fetched).map_err(StateError::from)?,
-                    None => fetched,
-                };
-                let index = check(renewed.clone())?;
+            // The signature may be by a subkey that is newer than our copy of the certificate. If it is not, or
+            // there is no newer copy, the first refusal stands.
+            Some(Err(refusal @ (Refusal::UnpinnedKey { .. } | Refusal::KeyNotValid { .. }))) => {
+                let newer = self.certificate(fingerprint).map_err(|_| refusal)?;
+                let renewed = stored.map_or(Ok(newer.clone()), |stored| stored.merge(&newer))?;
+                let index = check(&renewed)?;
                 state.keep(&renewed)?;
                 index
             }
             Some(Err(refusal)) => return Err(refusal.into()),
+            None => {
+                let certificate = self.certificate(fingerprint)?;
+                let index = check(&certificate)?;
+                state.keep(&certificate)?;
+                index
+            }
         };
         state.remember(memory, &index)?;
         Ok(index)

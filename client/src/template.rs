@@ -61,7 +61,9 @@ fn run(mut options: Options, printer: &Printer) -> Result<ExitStatus, TemplateEr
         printer.data(usage::USAGE);
         return Ok(shown);
     }
-    if !options.list && (options.name.is_empty() || !options.is_for_container() || options.rootfs.as_os_str().is_empty()) {
+    if !options.list
+        && (options.name.is_empty() || !options.is_for_container() || options.rootfs.as_os_str().is_empty())
+    {
         return Err(TemplateError::NoContainer);
     }
     if [options.name.as_str(), &options.path.to_string_lossy(), &options.rootfs.to_string_lossy()]
@@ -73,7 +75,8 @@ fn run(mut options: Options, printer: &Printer) -> Result<ExitStatus, TemplateEr
     end_with_parent();
     // Old liblxc leaves the caller's umask.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    let placement = Placement::of_this_process().map_err(|source| TemplateError::Storage { path: UID_MAP.into(), source })?;
+    let placement =
+        Placement::of_this_process().map_err(|source| TemplateError::Storage { path: UID_MAP.into(), source })?;
     if placement == Placement::UserNamespace && options.owner.uid.is_none() {
         return Err(TemplateError::NoMap);
     }

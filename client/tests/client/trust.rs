@@ -93,6 +93,16 @@ fn an_index_by_a_key_that_is_not_pinned_is_refused() {
 }
 
 #[test]
+fn a_mirror_of_a_stranger_is_refused_for_its_key_after_the_right_server_was_seen() {
+    let (server, host) = world();
+    host.run("list").succeeds();
+    server.publish_signed_by(&stranger(), Claims::fresh(1));
+    server.files.lock().unwrap().remove(&layout::certificate(&server.fingerprint()));
+    host.run("fetch debian/12").refuses("is signed by a key that is not pinned");
+    nothing_came_of_it(&host);
+}
+
+#[test]
 fn a_certificate_other_than_the_pinned_one_is_refused() {
     let (server, host) = world();
     let stranger = stranger();
