@@ -1,0 +1,47 @@
+#!/bin/sh
+# Installs what the tests need and runs all of them.
+#
+#   sh tests/run.sh [FILTER]
+#
+# As root everything runs. As a plain user the tests that need root say SKIP and why. What the tests change on the
+# machine they change back: the last step compares mounts, users, containers, control groups, processes and the trust
+# store with what was there before.
+set -eu
+
+cd "$(dirname "$0")/.."
+. deploy/packages.sh
+
+ensure_rust
+# shellcheck disable=SC2086
+ensure_packages $build_packages
+# The peers. Without one of them its tests are skipped, visibly.
+# shellcheck disable=SC2086
+ensure_packages $builder_packages acl attr busybox-static curl dirmngr gnupg gpgv iproute2 libcap2-bin lxc \
+    lxc-templates python3-lxc uidmap wget xz-utils || echo "SKIP: tests of the peers that are missing" >&2
+
+# Printed in a fixed order, so that two of them can be compared.
+machine_state() {
+    echo "[mounts]"; cut -d' ' -f2,3 /proc/self/mounts | sort
+    echo "[users]"; cut -d: -f1 /etc/passwd | sort; sort /etc/subuid /etc/subgid 2>/dev/null || true
+    echo "[containers]"; ls /var/lib/lxc 2>/dev/null || true
+    echo "[control groups]"
+    find /sys/fs/cgroup -maxdepth 3 -type d \( -name '*lxc*' -o -name '*rootcellar*' -o -name init.scope \) 2>/dev/null | sort
+    echo "[processes]"; ps -e -o comm= | grep -E '^(rootcellar|lxc-|nginx|gpg-agent|dirmngr|systemd)' | sort || true
+    echo "[trust store]"; ls /usr/local/share/ca-certificates 2>/dev/null || true
+    echo "[network namespaces]"; ls /run/netns 2>/dev/null || true
+}
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+machine_state >"$scratch/before"
+
+status=0
+cargo test --workspace --locked -- "$@" || status=$?
+
+machine_state >"$scratch/after"
+if ! diff "$scratch/before" "$scratch/after" >"$scratch/left"; then
+    echo "error: the tests left something behind" >&2
+    cat "$scratch/left" >&2
+    status=1
+fi
+exit "$status"

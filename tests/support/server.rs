@@ -1,0 +1,100 @@
+//! A real server on loopback.
+
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::program::{Outcome, Program};
+
+/// A running `rootcellar-server` with data of its own. It ends with this value.
+pub(crate) struct TestServer {
+    data: TempDir,
+    process: Child,
+    /// `https://127.0.0.1:PORT`.
+    pub(crate) url: String,
+}
+
+impl TestServer {
+    /// A server that published `builds`.
+    pub(crate) fn publishing(builds: &[&Path]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        command(data.path()).arg("import").args(builds).run().succeeds();
+        command(data.path()).arg("publish").run().succeeds();
+        let (process, url) = serve(data.path());
+        Self { data, process, url }
+    }
+
+    /// `127.0.0.1:PORT`, as the stock template's `--server` wants it.
+    pub(crate) fn host_and_port(&self) -> &str {
+        self.url.trim_start_matches("https://").trim_end_matches('/')
+    }
+
+    /// Runs another command of the server on the same data.
+    pub(crate) fn command(&self, args: &[&str]) -> Outcome {
+        command(self.data.path()).args(args).run()
+    }
+
+    /// The fingerprint of the repository certificate.
+    pub(crate) fn fingerprint(&self) -> String {
+        let keys = self.command(&["keys", "show", "--format", "json"]).succeeds();
+        let keys: serde_json::Value = serde_json::from_str(&keys).unwrap();
+        keys["repository"].as_str().unwrap().to_owned()
+    }
+
+    /// The certificate authority that a client must trust.
+    pub(crate) fn ca(&self) -> PathBuf {
+        self.data.path().join("v1/tls/ca.pem")
+    }
+
+    /// The documents of the generation that is published now.
+    pub(crate) fn documents(&self) -> PathBuf {
+        self.data.path().join("v1/current")
+    }
+
+    /// The store.
+    pub(crate) fn images(&self) -> PathBuf {
+        self.data.path().join("v1/images")
+    }
+
+    /// What the server said while serving, with a line for each request.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.data.path().join("serve.log")).unwrap()
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn command(data: &Path) -> Program {
+    Program::ours("rootcellar-server").arg("--data").arg(data)
+}
+
+fn serve(data: &Path) -> (Child, String) {
+    let ready = data.join("ready");
+    let _ = std::fs::remove_file(&ready);
+    let log = std::fs::File::create(data.join("serve.log")).unwrap();
+    let process = command(data)
+        .args(["serve", "--listen", "127.0.0.1:0", "--ready-file"])
+        .arg(&ready)
+        .into_command()
+        .stdout(std::process::Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let url = std::fs::read_to_string(&ready).unwrap_or_default();
+        if url.ends_with('\n') {
+            return (process, url.trim().to_owned());
+        }
+        let log = std::fs::read_to_string(data.join("serve.log")).unwrap_or_default();
+        assert!(Instant::now() < deadline, "the server is not ready after 30 s:\n{log}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

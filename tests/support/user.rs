@@ -1,0 +1,60 @@
+//! A user with subordinate ids, for as long as a test runs.
+
+use std::path::{Path, PathBuf};
+
+use super::program::Program;
+
+/// A plain user made for one test. It is removed with this value, with its home, its processes and its ranges.
+pub(crate) struct TestUser {
+    name: String,
+    home: PathBuf,
+}
+
+impl TestUser {
+    pub(crate) fn new(purpose: &str) -> Self {
+        let name = format!("rc-{purpose}-{}", std::process::id());
+        let home = PathBuf::from(format!("/var/tmp/{name}"));
+        Program::new("useradd").args(["-m", "-s", "/bin/sh", "-d"]).arg(&home).arg(&name).run().succeeds();
+        let user = Self { name, home };
+        Program::new("chmod").arg("0755").arg(&user.home).run().succeeds();
+        user
+    }
+
+    /// Runs a shell script as the user, with a login environment.
+    pub(crate) fn sh(&self, script: &str) -> super::Outcome {
+        Program::new("runuser").args(["-l", &self.name, "-c", script]).run()
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// The first subordinate id and how many there are.
+    pub(crate) fn subordinate_ids(&self) -> (u32, u32) {
+        let ranges = std::fs::read_to_string("/etc/subuid").unwrap();
+        let prefix = format!("{}:", self.name);
+        let range = ranges.lines().find_map(|line| line.strip_prefix(&prefix)).expect("useradd gives a range");
+        let (start, count) = range.split_once(':').unwrap();
+        (start.parse().unwrap(), count.parse().unwrap())
+    }
+
+    /// Writes a file owned by the user.
+    pub(crate) fn write(&self, name: &str, content: &str) {
+        let path = self.home.join(name);
+        let directory = path.parent().unwrap();
+        self.sh(&format!("mkdir -p {}", directory.display())).succeeds();
+        std::fs::write(&path, content).unwrap();
+        Program::new("chown").arg(format!("{}:", self.name)).arg(&path).run().succeeds();
+    }
+}
+
+impl Drop for TestUser {
+    fn drop(&mut self) {
+        let _ = Program::new("userdel").args(["-r", "-f", &self.name]).run();
+        let _ = std::fs::remove_dir_all(&self.home);
+    }
+}

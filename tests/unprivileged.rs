@@ -1,0 +1,79 @@
+//! A plain user with subordinate ids creates and runs containers, with the stock template and with ours.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
+use crate::support::user::TestUser;
+use crate::support::{Outcome, Program, TestServer, debian_build, need, program};
+
+#[test]
+fn a_plain_user_creates_with_the_stock_template_and_the_container_boots_and_stops() {
+    need!(root, "lxc-create", "mmdebstrap", "newuidmap", "runuser");
+    let server = TestServer::publishing(&[&debian_build()]);
+    let user = user(&server, "stock");
+    create(&user, &server, "download").succeeds();
+    boots_and_stops(&user);
+}
+
+#[test]
+fn a_plain_user_creates_with_our_template_and_the_container_boots_and_stops() {
+    need!(root, "lxc-create", "mmdebstrap", "newuidmap", "runuser");
+    let server = TestServer::publishing(&[&debian_build()]);
+    let user = user(&server, "ours");
+    let template = user.home().join("lxc-download");
+    fs::copy(program::ours("rootcellar"), &template).unwrap();
+    let rootcellar = user.home().join("rootcellar");
+    std::os::unix::fs::symlink("lxc-download", &rootcellar).unwrap();
+    let (url, ca) = (&server.url, user.home().join("ca.pem"));
+    let trust = format!("remote add default {url} --fingerprint {} --ca {}", server.fingerprint(), ca.display());
+    user.sh(&format!("{} {trust}", rootcellar.display())).succeeds();
+    create(&user, &server, &template.display().to_string()).succeeds();
+    boots_and_stops(&user);
+}
+
+/// A user whose containers map all their subordinate ids and have no network.
+fn user(server: &TestServer, purpose: &str) -> TestUser {
+    let user = TestUser::new(purpose);
+    let (start, count) = user.subordinate_ids();
+    let map = format!("lxc.idmap = u 0 {start} {count}\nlxc.idmap = g 0 {start} {count}\n");
+    user.write(".config/lxc/default.conf", &format!("{map}lxc.net.0.type = empty\n"));
+    user.write("ca.pem", &fs::read_to_string(server.ca()).unwrap());
+    user.write("wgetrc", &format!("ca_certificate = {}\n", user.home().join("ca.pem").display()));
+    user
+}
+
+fn create(user: &TestUser, server: &TestServer, template: &str) -> Outcome {
+    let wgetrc = user.home().join("wgetrc");
+    let image = format!("--server {} -d debian -r bookworm -a amd64", server.host_and_port());
+    user.sh(&format!("WGETRC={} lxc-create -t {template} -n u1 -- {image}", wgetrc.display()))
+}
+
+fn boots_and_stops(user: &TestUser) {
+    let rootfs = user.home().join(".local/share/lxc/u1/rootfs");
+    assert_eq!(fs::metadata(rootfs.join("etc")).unwrap().uid(), user.subordinate_ids().0);
+    in_own_control_groups(user, "lxc-start -n u1").succeeds();
+    let waited = user
+        .sh("i=0; until [ \"$(lxc-attach -n u1 -- systemctl is-system-running)\" = running ]; do i=$((i + 1)); \
+         if [ $i -gt 120 ]; then lxc-attach -n u1 -- systemctl --failed --no-pager; exit 1; fi; sleep 0.5; done");
+    let os = user.sh("lxc-attach -n u1 -- cat /etc/os-release");
+    let stopped = user.sh("lxc-stop -n u1 -t 60 --nokill");
+    let destroyed = user.sh("lxc-stop -k -n u1; lxc-destroy -n u1");
+    waited.succeeds();
+    assert!(os.succeeds().contains("VERSION_CODENAME=bookworm"));
+    stopped.succeeds();
+    destroyed.succeeds();
+}
+
+/// Runs a command of the user in control groups that belong to the user, as a login session would have them: without
+/// any, systemd in the container could not make its own.
+fn in_own_control_groups(user: &TestUser, command: &str) -> Outcome {
+    let (name, home) = (user.name(), user.home().display());
+    let script = format!(
+        "for hierarchy in /sys/fs/cgroup/*/; do \
+             group=$hierarchy{name}; mkdir -p $group 2>/dev/null || continue; \
+             for seed in cpuset.cpus cpuset.mems; do [ ! -e $group/$seed ] || cat $hierarchy$seed > $group/$seed; done; \
+             chown {name} $group $group/cgroup.procs $group/tasks 2>/dev/null; echo $$ > $group/cgroup.procs; \
+         done; cd {home}; runuser -l {name} -c '{command}'"
+    );
+    Program::new("sh").args(["-c", &script]).run()
+}
