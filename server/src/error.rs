@@ -23,9 +23,6 @@ pub enum Error {
     /// A certificate that could not be written.
     #[error("cannot export the certificates")]
     Export(#[source] KeyError),
-    /// No keys where some are needed.
-    #[error("this server has no {0} key yet")]
-    NoKeys(crate::keys::Role),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -55,7 +52,7 @@ pub enum Error {
 impl Advice for Error {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::NoKeys(_) => Some("`rootcellar-server keys init` makes both".to_owned()),
+            Self::Keys(KeysError::Missing { .. }) => Some("`rootcellar-server keys init` makes both".to_owned()),
             Self::Publish(error) => error.hint(),
             Self::Config(error) => error.hint(),
             Self::Serve(error) => error.hint(),
@@ -74,7 +71,7 @@ impl Advice for Error {
 
     fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::NoKeys(_) | Self::Config(_) | Self::Log(_) => ExitStatus::Refused,
+            Self::Keys(KeysError::Missing { .. }) | Self::Config(_) | Self::Log(_) => ExitStatus::Refused,
             Self::Serve(error) if error.is_refusal() => ExitStatus::Refused,
             Self::Keys(_)
             | Self::Export(_)

@@ -22,8 +22,8 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// The keys of a data directory, or the names of those that are missing.
-    pub fn load(data: &DataDir) -> Result<Result<Self, Vec<Role>>, KeysError> {
+    /// The keys of a data directory, or which of them are missing.
+    fn load(data: &DataDir) -> Result<Result<Self, Vec<Role>>, KeysError> {
         let [repository, compat] = [Role::Repository, Role::Compat].map(|role| role.read(data));
         match (repository?, compat?) {
             (Some(repository), Some(compat)) => {
@@ -34,6 +34,12 @@ impl Keys {
                 Ok(Err(there.into_iter().filter(|(_, there)| !there).map(|(role, _)| role).collect()))
             }
         }
+    }
+
+    /// The keys of a data directory, both of which must be there.
+    pub fn existing(data: &DataDir) -> Result<Self, KeysError> {
+        Self::load(data)?
+            .map_err(|missing| KeysError::Missing { role: missing.first().copied().unwrap_or(Role::Repository) })
     }
 
     /// The keys of a data directory; missing ones are made, for an owner called `name`, and announced. A key that
@@ -111,6 +117,12 @@ impl std::fmt::Display for Role {
 /// What can be wrong with the keys.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
+    /// A key that is needed and was never made.
+    #[error("this server has no {role} key yet")]
+    Missing {
+        /// Which key.
+        role: Role,
+    },
     /// A key that cannot be read, made or used.
     #[error("the {role} key is not usable")]
     Unusable {
@@ -156,7 +168,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let data = DataDir::open(directory.path()).unwrap();
         std::fs::write(Role::Repository.path(&data), "not a key").unwrap();
-        let error = Keys::load(&data).unwrap_err();
+        let error = Keys::existing(&data).unwrap_err();
         assert_eq!(error.to_string(), "the repository key is not usable");
         assert_eq!(std::fs::read(Role::Repository.path(&data)).unwrap(), b"not a key");
     }

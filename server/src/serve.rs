@@ -33,7 +33,6 @@ use tokio_rustls::TlsAcceptor;
 use crate::commands::host_name;
 use crate::data::DataDir;
 use crate::generation::Generation;
-use crate::keys::Keys;
 use crate::limits::Limits;
 use crate::publish::Publisher;
 use crate::store::Store;
@@ -84,12 +83,11 @@ struct State {
 pub fn run(
     settings: Settings,
     publisher: Publisher,
-    keys: Keys,
     printer: &Printer,
     ready: impl FnOnce(&Listening) -> io::Result<()>,
 ) -> Result<(), ServeError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(serve(settings, publisher, keys, printer, ready));
+    let result = runtime.block_on(serve(settings, publisher, printer, ready));
     // A publish that is under way may be cut off like by any kill.
     runtime.shutdown_background();
     result
@@ -98,7 +96,6 @@ pub fn run(
 async fn serve(
     settings: Settings,
     publisher: Publisher,
-    keys: Keys,
     printer: &Printer,
     ready: impl FnOnce(&Listening) -> io::Result<()>,
 ) -> Result<(), ServeError> {
@@ -124,7 +121,7 @@ async fn serve(
     let listener = if settings.allow_plain { Listener::Both(acceptor) } else { Listener::Tls(acceptor) };
     let mut tasks = vec![tokio::spawn(accepting.clone().accept(tls, listener))];
     tasks.extend(plain.map(|(plain, _)| tokio::spawn(accepting.accept(plain, Listener::Plain))));
-    let keeper = keeper::Keeper { data: settings.data, keys, validity: settings.validity, printer: printer.clone() };
+    let keeper = keeper::Keeper { data: settings.data, validity: settings.validity, printer: printer.clone() };
     tasks.push(tokio::spawn(keeper.keep(state, publisher)));
 
     let (mut terminated, mut interrupted) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

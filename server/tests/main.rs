@@ -12,6 +12,7 @@ mod hkp;
 mod hostile;
 mod import;
 mod killed;
+mod offline_primary;
 mod requests;
 mod signatures;
 mod tls;

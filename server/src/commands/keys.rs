@@ -72,7 +72,7 @@ fn init(args: &InitArgs, context: &Context) -> Result<ExitStatus, Error> {
 }
 
 fn show(args: &ShowArgs, context: &Context) -> Result<ExitStatus, Error> {
-    let keys = existing(context)?;
+    let keys = Keys::existing(&context.data)?;
     let (repository, compat) = (keys.repository_fingerprint(), keys.compat_fingerprint());
     let mut table = Table::new(["KEY", "FINGERPRINT", "USED FOR"]);
     table.row(["repository", &repository.grouped(), "index.sjson; clients pin it: rootcellar remote add"]);
@@ -82,7 +82,7 @@ fn show(args: &ShowArgs, context: &Context) -> Result<ExitStatus, Error> {
 }
 
 fn export(args: &ExportArgs, context: &Context) -> Result<ExitStatus, Error> {
-    let certificates = existing(context)?.certificates();
+    let certificates = Keys::existing(&context.data)?.certificates();
     let armored = |certificate: &Certificate| certificate.to_armored().map_err(Error::Export);
     let Some(directory) = &args.directory else {
         for certificate in &certificates {
@@ -104,8 +104,4 @@ fn export(args: &ExportArgs, context: &Context) -> Result<ExitStatus, Error> {
     let served = layout::certificate(repository.fingerprint().as_str());
     context.printer.say(format_args!("The server also offers them, as `{served}` and so on"));
     Ok(ExitStatus::Done)
-}
-
-fn existing(context: &Context) -> Result<Keys, Error> {
-    Keys::load(&context.data)?.map_err(|missing| Error::NoKeys(missing.first().copied().unwrap_or(Role::Repository)))
 }

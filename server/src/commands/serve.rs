@@ -108,7 +108,7 @@ pub fn run(args: &ServeArgs, context: &Context) -> Result<ExitStatus, Error> {
         allow_plain: settings.allow_plain,
         validity,
     };
-    serve::run(settings, publisher, keys, &context.printer, |listening| {
+    serve::run(settings, publisher, &context.printer, |listening| {
         introduce(&introduction, listening, context);
         context.printer.data(&listening.url);
         context.printer.flush()?;

@@ -45,7 +45,7 @@ impl BuildDirectory {
             let mut combined = Vec::new();
             for (metadata, rootfs) in pairs(record).filter(|(_, rootfs)| rootfs == file) {
                 let mut hasher = Hasher::default();
-                hasher.update(&fs::read(target.join(metadata.name()))?);
+                io::copy(&mut fs::File::open(target.join(metadata.name()))?, &mut hasher)?;
                 combined.push((metadata, rootfs, hasher));
             }
             self.copy_file(*file, *expected, &target.join(file.name()), &mut combined)?;

@@ -12,14 +12,14 @@ use tokio::time::{Instant, sleep};
 use super::State;
 use super::snapshot::Snapshot;
 use crate::data::DataDir;
+use crate::error::Error;
 use crate::generation::Generation;
 use crate::keys::Keys;
-use crate::publish::{PublishError, Publisher};
+use crate::publish::Publisher;
 
 /// Looks after the current generation as long as the server runs.
 pub(super) struct Keeper {
     pub(super) data: DataDir,
-    pub(super) keys: Keys,
     pub(super) validity: Span,
     pub(super) printer: Printer,
 }
@@ -28,7 +28,7 @@ impl Keeper {
     pub(super) async fn keep(self, state: Arc<State>, publisher: Publisher) {
         let this = Arc::new(self);
         let mut idle = Some(publisher);
-        let mut publishing: Option<JoinHandle<(Publisher, Result<(), PublishError>)>> = None;
+        let mut publishing: Option<JoinHandle<(Publisher, Result<(), Error>)>> = None;
         let mut not_before = Instant::now();
         loop {
             sleep(PERIOD).await;
@@ -74,13 +74,15 @@ impl Keeper {
         Ok(())
     }
 
-    /// Makes a new generation, unless another process did while this one waited for its turn.
-    fn publish(&self, mut publisher: Publisher) -> (Publisher, Result<(), PublishError>) {
+    /// Makes a new generation, unless another process did while this one waited for its turn. The keys are read each
+    /// time: they may have been renewed.
+    fn publish(&self, mut publisher: Publisher) -> (Publisher, Result<(), Error>) {
         let result = (|| {
             let writer = self.data.write(&self.printer)?;
             let edition = Generation::current(&writer)?.map(|current| current.edition()).transpose()?;
             if edition.is_none_or(|edition| edition.is_due(now())) {
-                publisher.publish(&writer, &self.keys, now(), self.validity, &self.printer)?;
+                let keys = Keys::existing(&writer)?;
+                publisher.publish(&writer, &keys, now(), self.validity, &self.printer)?;
             }
             Ok(())
         })();
