@@ -161,6 +161,8 @@ pub(crate) enum BootstrapError {
     BadWord { word: String },
     #[error("no mirror is known for `{suite}`")]
     NoMirror { suite: String },
+    #[error("no mirror has essential packages of `{suite}` for {arch}")]
+    NoPackages { suite: String, arch: Arch },
     #[error("package `{package}` cannot be installed without dpkg unpacking it: {reason}")]
     NotCarried { package: String, reason: String },
     #[error("what apt printed makes no sense: {problem}")]
@@ -183,6 +185,7 @@ impl Advice for BootstrapError {
             Self::NoMirror { .. } => Some("give a mirror; without one mmdebstrap is asked for its own".to_owned()),
             Self::NotCarried { .. } => Some("mmdebstrap can install it".to_owned()),
             Self::BadWord { .. }
+            | Self::NoPackages { .. }
             | Self::Apt { .. }
             | Self::Altered { .. }
             | Self::Damaged { .. }
@@ -194,9 +197,11 @@ impl Advice for BootstrapError {
 
     fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::BadWord { .. } | Self::NoMirror { .. } | Self::Altered { .. } | Self::Damaged { .. } => {
-                ExitStatus::Refused
-            }
+            Self::BadWord { .. }
+            | Self::NoMirror { .. }
+            | Self::NoPackages { .. }
+            | Self::Altered { .. }
+            | Self::Damaged { .. } => ExitStatus::Refused,
             Self::NotCarried { .. } | Self::Apt { .. } | Self::Unpack { .. } | Self::Sandbox(_) | Self::Io(_) => {
                 ExitStatus::Failed
             }

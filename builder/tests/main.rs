@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the right answer")]
 #![allow(clippy::print_stderr, reason = "a skipped test says so, and the test harness is no printer")]
 
+mod bootstrap;
 mod build_directory;
 mod command_line;
 mod common;

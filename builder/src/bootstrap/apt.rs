@@ -7,7 +7,8 @@
 //! ├── etc/apt/sources.list, trusted.gpg.d/
 //! ├── var/lib/apt/lists/        signed lists: what did not change is not fetched again
 //! ├── var/cache/apt/            apt's index of them
-//! └── work/                     statuses to resolve against, downloads, what apt printed
+//! ├── var/lib/dpkg/status       what apt is told to be installed
+//! └── work/                     downloads, what apt printed
 //! ```
 //!
 //! Nothing of the host's own configuration is read: `APT_CONFIG` comes first and moves every directory.
@@ -56,7 +57,7 @@ impl<'a> Apt<'a> {
         for (name, content) in &keyrings {
             fs_err::write(directory.join("etc/apt/trusted.gpg.d").join(name), content)?;
         }
-        fs_err::write(directory.join("var/lib/dpkg/status"), "")?;
+        fs_err::write(directory.join(STATUS), "")?;
         Ok(Self { directory, around, _lock: lock })
     }
 
@@ -67,13 +68,15 @@ impl<'a> Apt<'a> {
         self.run("fetching the package lists", &words.map(str::to_owned)).map(drop)
     }
 
-    /// What `apt-get install` of these patterns would print, on a system with the packages of `status`.
-    pub(super) fn simulate(&self, status: &str, patterns: &[String]) -> Result<String, BootstrapError> {
-        let path = self.directory.join("work/status");
-        fs_err::write(&path, status)?;
-        let option = format!("Dir::State::Status={}", path.display());
-        let mut words: Vec<_> = ["apt-get", "install", "--simulate", "--yes", "-o"].map(str::to_owned).into();
-        words.extend([option, "--".to_owned()]);
+    /// Makes apt believe that the packages of this status are what the system has. It costs a new index, so questions
+    /// about one status are asked together.
+    pub(super) fn assume(&self, status: &str) -> Result<(), BootstrapError> {
+        Ok(fs_err::write(self.directory.join(STATUS), status)?)
+    }
+
+    /// What `apt-get install` of these patterns would print.
+    pub(super) fn simulate(&self, patterns: &[String]) -> Result<String, BootstrapError> {
+        let mut words = ["apt-get", "install", "--simulate", "--yes", "--"].map(str::to_owned).to_vec();
         words.extend_from_slice(patterns);
         self.run("choosing packages", &words)
     }
@@ -85,10 +88,11 @@ impl<'a> Apt<'a> {
         self.run("reading the package lists", &words)
     }
 
-    /// Whether the lists have a package of this name.
-    pub(super) fn knows(&self, package: &str) -> Result<bool, BootstrapError> {
+    /// The version of a package that apt would install.
+    pub(super) fn candidate(&self, package: &str) -> Result<Option<String>, BootstrapError> {
         let printed = self.run("reading the package lists", &["apt-cache", "policy", package].map(str::to_owned))?;
-        Ok(printed.lines().any(|line| line.trim_start().starts_with("Candidate:") && !line.ends_with("(none)")))
+        let candidate = printed.lines().find_map(|line| line.trim_start().strip_prefix("Candidate: "));
+        Ok(candidate.filter(|version| *version != "(none)").map(str::to_owned))
     }
 
     /// Downloads `name=version` each, and returns the directory they are in. apt compares them with the signed lists.
@@ -219,5 +223,6 @@ const DIRECTORIES: [&str; 10] = [
     "var/lib/dpkg",
     "work",
 ];
+const STATUS: &str = "var/lib/dpkg/status";
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";

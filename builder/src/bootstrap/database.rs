@@ -3,6 +3,7 @@
 //! ```text
 //! /var/lib/dpkg/
 //! ├── status          a stanza for each package, `install ok unpacked`
+//! ├── tmp.staged/     a directory of control files for each package that is not in `status` yet
 //! ├── info/           format; PACKAGE.list, .md5sums, .conffiles, .postinst … (PACKAGE:ARCH where several may be there)
 //! └── triggers/       File, one file for each trigger, Unincorp
 //! ```
@@ -12,7 +13,6 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use archive::beneath::RootDir;
@@ -75,6 +75,7 @@ impl Control {
 /// The database in a tree.
 pub(super) struct Database<'a> {
     root: &'a RootDir,
+    tree: PathBuf,
     directory: PathBuf,
     interests: Vec<Interest>,
     configured: BTreeSet<String>,
@@ -84,10 +85,29 @@ impl<'a> Database<'a> {
     /// The database below the directory that `root` is open on and `directory` names.
     pub(super) fn new(root: &'a RootDir, tree: &std::path::Path) -> Self {
         let directory = tree.join("var/lib/dpkg");
-        Self { root, directory, interests: Vec::new(), configured: BTreeSet::new() }
+        Self { root, tree: tree.to_owned(), directory, interests: Vec::new(), configured: BTreeSet::new() }
     }
 
-    /// Records packages whose files are in the tree.
+    /// Makes the directory that the control archive of a package is unpacked into, before it can be recorded.
+    pub(super) fn stage(&self, control: &Control) -> io::Result<PathBuf> {
+        let place = self.staged(control);
+        fs_err::create_dir_all(&place)?;
+        Ok(place)
+    }
+
+    /// Removes what is left of the directories for control archives.
+    pub(super) fn unstage(&self) -> io::Result<()> {
+        match fs_err::remove_dir_all(self.tree.join(STAGED)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    fn staged(&self, control: &Control) -> PathBuf {
+        self.tree.join(STAGED).join(control.database_name())
+    }
+
+    /// Records packages whose control archives were staged and whose files are in the tree.
     pub(super) fn record(&mut self, packages: &[(Control, Vec<Listed>)]) -> io::Result<()> {
         for directory in ["info", "triggers", "updates", "alternatives", "parts"] {
             fs_err::create_dir_all(self.directory.join(directory))?;
@@ -123,10 +143,8 @@ impl<'a> Database<'a> {
     fn info(&self, control: &Control, list: &[Listed]) -> io::Result<String> {
         let name = control.database_name();
         let place = |what: &str| self.directory.join("info").join(format!("{name}.{what}"));
-        for (what, content) in &control.files {
-            fs_err::write(place(what), content)?;
-            let mode = if SCRIPTS.contains(&what.as_str()) { 0o755 } else { 0o644 };
-            fs_err::set_permissions(place(what), PermissionsExt::from_mode(mode))?;
+        for (what, _) in &control.files {
+            fs_err::rename(self.staged(control).join(what), place(what))?;
         }
         fs_err::write(place("list"), rendered(list))?;
         let conffiles = control.conffiles();
@@ -151,7 +169,7 @@ impl<'a> Database<'a> {
         let mut lines = Vec::new();
         let is_conffile = |file: &Listed| conffiles.iter().any(|(path, _)| path.as_bytes() == file.path);
         for file in list.iter().filter(|file| !file.is_directory && !is_conffile(file)) {
-            let on_disk = self.directory.join("../../..").join(std::path::Path::new(as_os(&file.path)));
+            let on_disk = self.tree.join(as_os(&file.path));
             if fs_err::symlink_metadata(on_disk)?.is_file() {
                 lines.extend_from_slice(self.md5(&file.path)?.as_bytes());
                 lines.extend_from_slice(b"  ");
@@ -186,7 +204,8 @@ fn as_os(path: &[u8]) -> &std::ffi::OsStr {
     std::os::unix::ffi::OsStrExt::from_bytes(path)
 }
 
-const SCRIPTS: [&str; 5] = ["preinst", "postinst", "prerm", "postrm", "config"];
+/// Where control archives are unpacked, in the tree.
+pub(super) const STAGED: &str = "var/lib/dpkg/tmp.staged";
 /// The largest file whose digest is taken.
 const FILE_BYTES: u64 = 4 << 30;
 
@@ -210,6 +229,16 @@ mod tests {
         Listed { path: path.into(), is_directory }
     }
 
+    /// Stages and records a package.
+    fn record(database: &mut Database<'_>, control: Control, list: Vec<Listed>) -> io::Result<()> {
+        let place = database.stage(&control)?;
+        for (name, content) in &control.files {
+            fs::write(place.join(name), content)?;
+        }
+        database.record(&[(control, list)])?;
+        database.unstage()
+    }
+
     fn tree() -> (tempfile::TempDir, RootDir) {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir_all(directory.path().join("etc")).unwrap();
@@ -224,15 +253,15 @@ mod tests {
         let mut database = Database::new(&root, directory.path());
         let package = control(&[("conffiles", "/etc/x.conf\n"), ("postinst", "#!/bin/sh\n"), ("md5sums", "")]);
         let list = vec![listed("", true), listed("etc", true), listed("etc/x.conf", false)];
-        database.record(&[(package, list)]).unwrap();
+        record(&mut database, package, list).unwrap();
         let at = |path: &str| directory.path().join("var/lib/dpkg").join(path);
         let status = fs::read_to_string(at("status")).unwrap();
         let expected = "Package: x\nStatus: install ok unpacked\nVersion: 1\nArchitecture: amd64\nMulti-Arch: same\n\
                         Conffiles:\n /etc/x.conf 900150983cd24fb0d6963f7d28e17f72\n\n";
         assert_eq!(status, expected);
         assert_eq!(fs::read_to_string(at("info/x:amd64.list")).unwrap(), "/.\n/etc\n/etc/x.conf\n");
-        assert_eq!(fs::metadata(at("info/x:amd64.postinst")).unwrap().permissions().mode() & 0o777, 0o755);
-        assert_eq!(fs::metadata(at("info/x:amd64.conffiles")).unwrap().permissions().mode() & 0o777, 0o644);
+        assert_eq!(fs::read_to_string(at("info/x:amd64.postinst")).unwrap(), "#!/bin/sh\n");
+        assert!(!at("tmp.staged").exists());
     }
 
     #[test]
@@ -241,7 +270,7 @@ mod tests {
         std::os::unix::fs::symlink("x.conf", directory.path().join("etc/link")).unwrap();
         let mut database = Database::new(&root, directory.path());
         let list = vec![listed("etc", true), listed("etc/x.conf", false), listed("etc/link", false)];
-        database.record(&[(control(&[]), list)]).unwrap();
+        record(&mut database, control(&[]), list).unwrap();
         let digests = fs::read_to_string(directory.path().join("var/lib/dpkg/info/x:amd64.md5sums")).unwrap();
         assert_eq!(digests, "900150983cd24fb0d6963f7d28e17f72  etc/x.conf\n");
     }
@@ -250,7 +279,7 @@ mod tests {
     fn a_conffile_that_the_package_lacks_is_an_error() {
         let (directory, root) = tree();
         let mut database = Database::new(&root, directory.path());
-        assert!(database.record(&[(control(&[("conffiles", "/etc/missing\n")]), Vec::new())]).is_err());
+        assert!(record(&mut database, control(&[("conffiles", "/etc/missing\n")]), Vec::new()).is_err());
     }
 
     #[test]

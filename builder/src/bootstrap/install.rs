@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use archive::beneath::RootDir;
-use archive::unpack::{ExistingDirectories, Listed, UnpackOptions, unpack_listed};
+use archive::unpack::{ExistingDirectories, Listed, UnpackOptions, unpack, unpack_listed};
 use formats::time::Timestamp;
 
 use super::BootstrapError;
@@ -100,10 +100,10 @@ impl<'a> Installation<'a> {
     fn run(&mut self, resolution: &Resolution) -> Result<(), BootstrapError> {
         let root = RootDir::open(self.target.root)?;
         let mut database = Database::new(&root, self.target.root);
-        let essential = self.take(resolution.essential.len())?;
+        let mut essential = self.take(resolution.essential.len())?;
+        self.stage(&mut essential, &database)?;
         let essential = self.unpack(essential)?;
-        let before = self.stage(essential.iter().map(|(control, _)| control))?;
-        self.execute(before)?;
+        self.execute(essential.iter().filter_map(|(control, _)| scripts::preinst(control)).collect())?;
         database.record(&essential)?;
         let mut steps = vec![scripts::configure(&names(&essential))];
         for (control, _) in &essential {
@@ -111,8 +111,9 @@ impl<'a> Installation<'a> {
         }
 
         let other = self.take(resolution.other.len())?;
-        for batch in batches(other, &resolution.order) {
-            steps.extend(self.stage(batch.unpack.iter().map(|decoded| &decoded.control))?);
+        for mut batch in batches(other, &resolution.order) {
+            self.stage(&mut batch.unpack, &database)?;
+            steps.extend(batch.unpack.iter().filter_map(|decoded| scripts::preinst(&decoded.control)));
             self.execute(std::mem::take(&mut steps))?;
             let unpacked = self.unpack(batch.unpack)?;
             database.record(&unpacked)?;
@@ -127,7 +128,7 @@ impl<'a> Installation<'a> {
         }
         steps.push(scripts::configure(&[]));
         self.execute(steps)?;
-        Ok(scripts::unstage(self.target.root)?)
+        Ok(database.unstage()?)
     }
 
     /// The next packages, once they are decoded.
@@ -183,12 +184,14 @@ impl<'a> Installation<'a> {
         Ok(paths)
     }
 
-    fn stage<'b>(&self, controls: impl Iterator<Item = &'b Control>) -> Result<Vec<Step>, BootstrapError> {
-        let mut steps = Vec::new();
-        for control in controls {
-            steps.extend(scripts::stage(self.target.root, control)?);
+    /// Unpacks the control archives.
+    fn stage(&self, packages: &mut [Decoded], database: &Database<'_>) -> Result<(), BootstrapError> {
+        let options = UnpackOptions { existing_directories: ExistingDirectories::Update, ..self.options.clone() };
+        for Decoded { package, control } in packages {
+            let failed = |source| BootstrapError::Unpack { name: control.database_name(), source };
+            unpack(package.control()?, &database.stage(control)?, &options).map_err(failed)?;
         }
-        Ok(steps)
+        Ok(())
     }
 
     fn execute(&self, steps: Vec<Step>) -> Result<(), BootstrapError> {

@@ -35,8 +35,13 @@ impl Package {
     /// The files of the control archive: `control`, maintainer scripts, lists.
     pub(super) fn control_files(&mut self) -> io::Result<Vec<(String, Vec<u8>)>> {
         let limits = MemberLimits { total_bytes: CONTROL_BYTES, ..MemberLimits::default() };
+        read_members(self.control()?, &limits).map_err(io::Error::other)
+    }
+
+    /// The control archive.
+    pub(super) fn control(&mut self) -> io::Result<impl Read> {
         self.file.seek(SeekFrom::Start(self.control.offset))?;
-        read_members((&self.file).take(self.control.size_bytes), &limits).map_err(io::Error::other)
+        Ok((&self.file).take(self.control.size_bytes))
     }
 
     /// The data archive.

@@ -79,19 +79,26 @@ impl Resolution {
 }
 
 fn ask(request: &Bootstrap, apt: &Apt<'_>) -> Result<Resolution, BootstrapError> {
-    // A system whose directories are merged already gets the empty package that says so, not the one that merges them.
-    let merged_usr = apt.knows(MERGED_USR)?;
-    let arch = request.arch.as_str();
-    let merged_stanza = format!(
-        "Package: {MERGED_USR}\nStatus: install ok installed\nArchitecture: all\nMulti-Arch: foreign\nVersion: 1\n\
-         Maintainer: nobody\nDescription: stands for the merged directories\n\n"
+    // A system whose directories are merged already gets the empty package that says so, not the one that merges them:
+    // an older version of it is there while apt chooses.
+    let stands_in = format!(
+        "Package: {MERGED_USR}\nStatus: install ok installed\nArchitecture: all\nMulti-Arch: foreign\n\
+         Version: {OLDER}\nMaintainer: nobody\nDescription: stands for the merged directories\n\n"
     );
-    let stands_in = if merged_usr { merged_stanza.as_str() } else { "" };
-    let essential = Plan::parse(&apt.simulate(stands_in, &[pattern(request, "?essential")])?)?;
+    apt.assume(&stands_in)?;
+    let merged_usr = apt.candidate(MERGED_USR)?.is_some_and(|version| version != OLDER);
+    if !merged_usr {
+        apt.assume("")?;
+    }
+    let essential = Plan::parse(&apt.simulate(&[pattern(request, "?essential")])?)?;
+    if essential.packages.is_empty() {
+        let (suite, arch) = (&request.suite, request.arch);
+        return Err(BootstrapError::NoPackages { suite: suite.clone(), arch });
+    }
     let essential_stanzas = stanzas(apt, &essential)?;
-    let mut status: String =
-        essential_stanzas.iter().map(|stanza| stanza.with_status("install ok installed") + "\n").collect();
-    status.push_str(stands_in);
+    let installed = essential_stanzas.iter().map(|stanza| stanza.with_status("install ok installed") + "\n");
+    let status = installed.chain(merged_usr.then_some(stands_in)).collect::<String>();
+    apt.assume(&status)?;
     let mut wanted = Vec::new();
     if merged_usr {
         wanted.push(MERGED_USR.to_owned());
@@ -103,21 +110,22 @@ fn ask(request: &Bootstrap, apt: &Apt<'_>) -> Result<Resolution, BootstrapError>
         Variant::Debootstrap => "?or(?priority(required),?priority(important))",
     };
     wanted.push(pattern(request, &format!("?and({priority},?not(?essential))")));
-    let other = Plan::parse(&apt.simulate(&status, &wanted)?)?;
+    let other = Plan::parse(&apt.simulate(&wanted)?)?;
     let other_stanzas = stanzas(apt, &other)?;
     Ok(Resolution {
         essential: chosen(&essential, &essential_stanzas)?,
         other: chosen(&other, &other_stanzas)?,
         order: other.order,
         merged_usr,
-        arch: arch.to_owned(),
+        arch: request.arch.as_str().to_owned(),
     })
 }
 
-/// Packages of the requested suite that match; its updates only come in through newer versions of them.
+/// Packages of the requested suite that match; its updates only come in through newer versions of them. The suite is
+/// looked at last, as it takes apt a regular expression for every package of the lists.
 fn pattern(request: &Bootstrap, what: &str) -> String {
     let suite = request.suite.replace('.', "\\.").replace('+', "\\+");
-    format!("?narrow(?or(?archive(^{suite}$),?codename(^{suite}$)),?architecture({}),{what})", request.arch)
+    format!("?narrow({what},?architecture({}),?or(?archive(^{suite}$),?codename(^{suite}$)))", request.arch)
 }
 
 /// What apt says it would do.
@@ -202,6 +210,8 @@ fn chosen(plan: &Plan, stanzas: &[Stanza]) -> Result<Vec<Chosen>, BootstrapError
 /// Changes whenever the same answer of apt would become another resolution.
 const VERSION: u32 = 1;
 const MERGED_USR: &str = "usr-is-merged";
+/// A version before any that was released.
+const OLDER: &str = "1";
 
 #[cfg(test)]
 mod tests {

@@ -1,13 +1,11 @@
 //! What runs inside the tree: the maintainer scripts, by way of dpkg wherever it calls them itself.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use formats::time::Timestamp;
 
-use super::database::Control;
+use super::database::{self, Control};
 use crate::sandbox::{Run, Session, Step};
 
 /// A session with these steps inside the tree.
@@ -24,42 +22,32 @@ pub(super) fn session(root: &Path, now: Timestamp, steps: Vec<Step>) -> Session 
     Session { root: Some(root.to_owned()), environment, files: BTreeMap::new(), steps }
 }
 
-/// Lays a package's control files out for [`preinst`]. Packages without such a script need no step.
-pub(super) fn stage(root: &Path, control: &Control) -> io::Result<Option<Step>> {
-    if control.file("preinst").is_none() {
-        return Ok(None);
-    }
-    let name = control.database_name();
-    let directory = root.join(STAGED.trim_start_matches('/')).join(&name);
-    fs_err::create_dir_all(&directory)?;
-    fs_err::write(directory.join("control"), control.stanza.with_status("install ok not-installed"))?;
-    for (file, content) in &control.files {
-        fs_err::write(directory.join(file), content)?;
-        fs_err::set_permissions(directory.join(file), PermissionsExt::from_mode(0o755))?;
-    }
-    Ok(Some(preinst(control, &name)))
-}
-
-/// Runs the script that precedes the unpacking, from the directory where dpkg has it: debconf looks there for the
-/// package it speaks for.
-fn preinst(control: &Control, name: &str) -> Step {
+/// Runs the script that precedes the unpacking. debconf looks in dpkg's own directory for the package that such a
+/// script speaks for, so those that ask questions run from there.
+pub(super) fn preinst(control: &Control) -> Option<Step> {
+    let content = control.file("preinst")?;
     let package = control.stanza.get("Package").unwrap_or_default();
     let arch = control.stanza.get("Architecture").unwrap_or_default();
-    let script = format!(
-        "#!/bin/sh\nset -e\nexport DPKG_MAINTSCRIPT_PACKAGE='{package}' DPKG_MAINTSCRIPT_ARCH='{arch}'\n\
-         export DPKG_MAINTSCRIPT_NAME=preinst DPKG_MAINTSCRIPT_DEBUG=0 DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1\n\
-         export DPKG_ADMINDIR=/var/lib/dpkg DPKG_ROOT=\n\
-         mv '{STAGED}/{name}' {CURRENT}\n{CURRENT}/preinst install\nrm -r {CURRENT}\n"
-    );
-    Step { label: format!("the preinst script of `{package}`"), run: Run::Script(script) }
-}
-
-/// Removes what [`stage`] laid out.
-pub(super) fn unstage(root: &Path) -> io::Result<()> {
-    match fs_err::remove_dir_all(root.join(STAGED.trim_start_matches('/'))) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
+    let variables = [
+        format!("DPKG_MAINTSCRIPT_PACKAGE={package}"),
+        format!("DPKG_MAINTSCRIPT_ARCH={arch}"),
+        "DPKG_MAINTSCRIPT_NAME=preinst".to_owned(),
+        "DPKG_MAINTSCRIPT_DEBUG=0".to_owned(),
+        "DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1".to_owned(),
+        "DPKG_ADMINDIR=/var/lib/dpkg".to_owned(),
+        "DPKG_ROOT=".to_owned(),
+    ];
+    let staged = format!("/{}", database::STAGED);
+    let staged = format!("{staged}/{}", control.database_name());
+    let asks = content.windows(7).any(|word| word == b"debconf");
+    let words = if asks {
+        let script = format!("set -e; mv '{staged}' {CURRENT}; {CURRENT}/preinst install; mv {CURRENT} '{staged}'");
+        vec!["/bin/sh".to_owned(), "-c".to_owned(), script]
+    } else {
+        vec![format!("{staged}/preinst"), "install".to_owned()]
+    };
+    let command = std::iter::once("env".to_owned()).chain(variables).chain(words);
+    Some(Step { label: format!("the preinst script of `{package}`"), run: Run::Command(command.collect()) })
 }
 
 /// Configures packages in this order; all that wait for it when there are none.
@@ -73,36 +61,35 @@ pub(super) fn configure(packages: &[String]) -> Step {
     Step { label: "configuring the packages".to_owned(), run: Run::Command(words) }
 }
 
-const STAGED: &str = "/var/lib/dpkg/tmp.staged";
 const CURRENT: &str = "/var/lib/dpkg/tmp.ci";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn control(files: &[&str]) -> Control {
+    fn control(files: &[(&str, &str)]) -> Control {
         let fields = b"Package: x\nVersion: 1\nArchitecture: all\n".to_vec();
         let mut all = vec![("control".to_owned(), fields)];
-        all.extend(files.iter().map(|name| ((*name).to_owned(), b"#!/bin/sh\n".to_vec())));
+        all.extend(files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())));
         Control::parse(all).unwrap()
     }
 
+    fn words_of(script: &str) -> String {
+        let step = preinst(&control(&[("preinst", script), ("templates", "")])).unwrap();
+        let Run::Command(words) = step.run else { panic!() };
+        words.join(" ")
+    }
+
     #[test]
-    fn a_preinst_script_runs_from_where_dpkg_has_it() {
-        let root = tempfile::tempdir().unwrap();
-        let step = stage(root.path(), &control(&["preinst", "templates"])).unwrap().unwrap();
-        let Run::Script(text) = step.run else { panic!() };
-        assert!(text.contains("/var/lib/dpkg/tmp.ci/preinst install"), "{text}");
-        assert!(root.path().join("var/lib/dpkg/tmp.staged/x/templates").exists());
-        unstage(root.path()).unwrap();
-        unstage(root.path()).unwrap();
-        assert!(!root.path().join("var/lib/dpkg/tmp.staged").exists());
+    fn a_preinst_script_that_asks_questions_runs_from_where_debconf_looks() {
+        let asks = words_of("#!/bin/sh\n. /usr/share/debconf/confmodule\n");
+        assert!(asks.contains("DPKG_MAINTSCRIPT_PACKAGE=x ") && asks.contains("/var/lib/dpkg/tmp.ci/preinst install"));
+        assert!(words_of("#!/bin/sh\n").ends_with(" /var/lib/dpkg/tmp.staged/x/preinst install"));
     }
 
     #[test]
     fn a_package_without_a_preinst_script_runs_nothing() {
-        let root = tempfile::tempdir().unwrap();
-        assert_eq!(stage(root.path(), &control(&["postinst"])).unwrap(), None);
+        assert_eq!(preinst(&control(&[("postinst", "")])), None);
     }
 
     #[test]

@@ -28,7 +28,8 @@ fn ask(request: &Bootstrap, around: Surroundings<'_>) -> Result<String, Bootstra
     if request.unverified {
         return Err(no_mirror());
     }
-    let scratch = tempfile::tempdir()?;
+    fs_err::create_dir_all(&request.cache)?;
+    let scratch = tempfile::tempdir_in(&request.cache)?;
     let found = scratch.path().join("sources.list");
     let words = [
         "env".to_owned(),
