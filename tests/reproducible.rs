@@ -12,9 +12,10 @@ use crate::support::{Program, need};
 fn two_builds_of_the_same_inputs_are_identical() {
     need!(root, "mmdebstrap");
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let second = second.path().join("another/path");
     build(first.path(), "022", "UTC");
-    build(&second.path().join("another/path"), "077", "Asia/Tokyo");
-    let (first, second) = (files(first.path()), files(second.path()));
+    build(&second, "077", "Asia/Tokyo");
+    let (first, second) = (files(first.path()), files(&second));
     assert!(first.keys().any(|name| name.ends_with("rootfs.tar.xz")), "{first:?}");
     assert_eq!(first, second);
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-use crate::support::user::TestUser;
+use crate::support::user::{TestUser, hierarchies};
 use crate::support::{Outcome, Program, TestServer, debian_build, need, program};
 
 #[test]
@@ -68,12 +68,18 @@ fn boots_and_stops(user: &TestUser) {
 /// any, systemd in the container could not make its own.
 fn in_own_control_groups(user: &TestUser, command: &str) -> Outcome {
     let (name, home) = (user.name(), user.home().display());
-    let script = format!(
-        "for hierarchy in /sys/fs/cgroup/*/; do \
-             group=$hierarchy{name}; mkdir -p $group 2>/dev/null || continue; \
-             for seed in cpuset.cpus cpuset.mems; do [ ! -e $group/$seed ] || cat $hierarchy$seed > $group/$seed; done; \
-             chown {name} $group $group/cgroup.procs $group/tasks 2>/dev/null; echo $$ > $group/cgroup.procs; \
-         done; cd {home}; runuser -l {name} -c '{command}'"
-    );
+    let enter: String = hierarchies()
+        .iter()
+        .map(|hierarchy| {
+            format!(
+                "hierarchy={}; group=$hierarchy/{name}; mkdir -p $group; \
+                 for seed in cpuset.cpus cpuset.mems; do \
+                     [ ! -e $group/$seed ] || cat $hierarchy/$seed > $group/$seed; \
+                 done; chown {name} $group $group/cgroup.procs; echo $$ > $group/cgroup.procs; ",
+                hierarchy.display()
+            )
+        })
+        .collect();
+    let script = format!("{enter} cd {home}; runuser -l {name} -c '{command}'");
     Program::new("sh").args(["-c", &script]).run()
 }

@@ -56,5 +56,28 @@ impl Drop for TestUser {
     fn drop(&mut self) {
         let _ = Program::new("userdel").args(["-r", "-f", &self.name]).run();
         let _ = std::fs::remove_dir_all(&self.home);
+        for hierarchy in hierarchies() {
+            remove_control_group(&hierarchy.join(&self.name));
+        }
     }
+}
+
+/// The roots of the control group hierarchies: one on a host with version 2 alone, else one for each controller.
+pub(crate) fn hierarchies() -> Vec<PathBuf> {
+    let root = PathBuf::from("/sys/fs/cgroup");
+    if root.join("cgroup.controllers").exists() {
+        return vec![root];
+    }
+    let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir() && !path.is_symlink()).collect()
+}
+
+/// Removes a control group without processes, those inside it first.
+fn remove_control_group(group: &Path) {
+    for entry in std::fs::read_dir(group).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            remove_control_group(&entry.path());
+        }
+    }
+    let _ = std::fs::remove_dir(group);
 }
