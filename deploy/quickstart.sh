@@ -48,10 +48,9 @@ ROOTCELLAR_CONFIG_DIR=$state/client/config
 ROOTCELLAR_STATE_DIR=$state/client/state
 ROOTCELLAR_CACHE_DIR=$state/client/cache
 ROOTCELLAR_CONTAINERS=$state/containers
-ROOTCELLAR_RUN_DIR=$state/run
 ROOTCELLAR_SERVER_DATA=$state/server
 export PATH ROOTCELLAR_CONFIG_DIR ROOTCELLAR_STATE_DIR ROOTCELLAR_CACHE_DIR ROOTCELLAR_CONTAINERS
-export ROOTCELLAR_RUN_DIR ROOTCELLAR_SERVER_DATA
+export ROOTCELLAR_SERVER_DATA
 
 server_pid=""
 clean_up() {
@@ -59,6 +58,8 @@ clean_up() {
         rootcellar destroy --force web1 >/dev/null 2>&1 || true
         [ -z "$server_pid" ] || kill "$server_pid" 2>/dev/null || true
         [ -z "$server_pid" ] || wait "$server_pid" 2>/dev/null || true
+        # The runtime's directories, as far as no other container needs them.
+        find /run/rootcellar -depth -type d -empty -delete 2>/dev/null || true
     fi
 }
 trap clean_up EXIT

@@ -44,13 +44,12 @@ impl TestHost {
     }
 
     /// The variables that keep everything inside this host's directory.
-    pub(crate) fn environment(&self) -> [(&'static str, PathBuf); 6] {
+    pub(crate) fn environment(&self) -> [(&'static str, PathBuf); 5] {
         [
             ("ROOTCELLAR_CONFIG_DIR", self.path("config")),
             ("ROOTCELLAR_STATE_DIR", self.path("state")),
             ("ROOTCELLAR_CACHE_DIR", self.path("cache")),
             ("ROOTCELLAR_CONTAINERS", self.containers()),
-            ("ROOTCELLAR_RUN_DIR", self.path("run")),
             ("LXC_CACHE_PATH", self.path("lxc-cache")),
         ]
     }
