@@ -74,14 +74,14 @@ impl<'a> Apt<'a> {
         Ok(fs_err::write(self.directory.join(STATUS), status)?)
     }
 
-    /// What `apt-get install` of these patterns would print.
-    pub(super) fn simulate(&self, patterns: &[String]) -> Result<String, BootstrapError> {
-        let mut words = ["apt-get", "install", "--simulate", "--yes", "--"].map(str::to_owned).to_vec();
+    /// What `apt-get install` of these patterns would download, in the order it would unpack it, as apt prints it.
+    pub(super) fn choose(&self, patterns: &[String]) -> Result<String, BootstrapError> {
+        let mut words = ["apt-get", "install", "--print-uris", "--yes", "--"].map(str::to_owned).to_vec();
         words.extend_from_slice(patterns);
         self.run("choosing packages", &words)
     }
 
-    /// The entries of the lists for `name=version` each, as control files; empty when there is none.
+    /// The entries of the lists for these packages, as control files: all versions.
     pub(super) fn show(&self, packages: &[String]) -> Result<String, BootstrapError> {
         let mut words = ["apt-cache", "show", "--"].map(str::to_owned).to_vec();
         words.extend_from_slice(packages);

@@ -16,7 +16,7 @@ use formats::time::Timestamp;
 use super::BootstrapError;
 use super::database::{Control, Database};
 use super::package::Package;
-use super::resolution::{Action, Chosen, Resolution};
+use super::resolution::{Chosen, Resolution};
 use super::scripts;
 use super::store::{PackageFile, Store, threads};
 use crate::sandbox::{self, Step, Surroundings};
@@ -111,7 +111,7 @@ impl<'a> Installation<'a> {
         }
 
         let other = self.take(resolution.other.len())?;
-        for mut batch in batches(other, &resolution.order) {
+        for mut batch in batches(other) {
             self.stage(&mut batch.unpack, &database)?;
             steps.extend(batch.unpack.iter().filter_map(|decoded| scripts::preinst(&decoded.control)));
             self.execute(std::mem::take(&mut steps))?;
@@ -214,45 +214,102 @@ fn real_path(path: &[u8]) -> Vec<u8> {
     if is_merged { [b"usr/", path].concat() } else { path.to_vec() }
 }
 
-/// Packages that are unpacked together, and those of them and of earlier batches that are configured next.
+/// Packages that are unpacked together, and those that have to be configured before the next ones.
+#[derive(Default)]
 struct Batch {
     unpack: Vec<Decoded>,
     configure: Vec<String>,
 }
 
-/// Cuts apt's plan where it has to be cut: before a package whose preinst script needs a package of the same batch
-/// configured. Everywhere else, unpacking first and configuring later gives the same.
-fn batches(packages: Vec<Decoded>, order: &[Action]) -> Vec<Batch> {
-    let names: Vec<_> = packages.iter().map(|decoded| decoded.control.database_name()).collect();
-    let mut packages: Vec<_> = packages.into_iter().map(Some).collect();
-    let mut batches = Vec::new();
-    let mut current = Batch { unpack: Vec::new(), configure: Vec::new() };
-    for action in order {
-        match *action {
-            Action::Unpack(index) => {
-                let Some(decoded) = packages.get_mut(index).and_then(Option::take) else { continue };
-                if needs_configured(&decoded.control, &current.unpack) {
-                    batches.push(std::mem::replace(&mut current, Batch { unpack: Vec::new(), configure: Vec::new() }));
-                }
-                current.unpack.push(decoded);
+/// Cuts apt's order where it has to be cut: before a package whose preinst script needs others configured. Everywhere
+/// else, unpacking first and configuring later gives the same.
+fn batches(packages: Vec<Decoded>) -> Vec<Batch> {
+    let mut batches = vec![Batch::default()];
+    let mut waiting: Vec<Waiting> = Vec::new();
+    for decoded in packages {
+        let control = &decoded.control;
+        let has_script = control.file("preinst").is_some();
+        let needed = if has_script { needed(&waiting, control.stanza.related("Pre-Depends")) } else { BTreeSet::new() };
+        waiting.push(Waiting::of(control));
+        if !needed.is_empty() {
+            let is_needed = |one: &Waiting| needed.contains(&one.name);
+            let configure = waiting.extract_if(.., |one| is_needed(one)).map(|one| one.name).collect();
+            if let Some(batch) = batches.last_mut() {
+                batch.configure = configure;
             }
-            Action::Configure(index) => current.configure.extend(names.get(index).cloned()),
+            batches.push(Batch::default());
+        }
+        if let Some(batch) = batches.last_mut() {
+            batch.unpack.push(decoded);
         }
     }
-    // What is left is configured at the end, in dpkg's order.
-    current.configure.clear();
-    batches.push(current);
     batches
 }
 
-fn needs_configured(control: &Control, batch: &[Decoded]) -> bool {
-    control.file("preinst").is_some()
-        && control.stanza.related("Pre-Depends").any(|needed| {
-            batch.iter().any(|decoded| {
-                let stanza = &decoded.control.stanza;
-                stanza.get("Package") == Some(needed) || stanza.related("Provides").any(|name| name == needed)
-            })
-        })
+/// A package that is unpacked and not configured.
+struct Waiting {
+    name: String,
+    /// What it can be asked for by.
+    names: Vec<String>,
+    needs: Vec<String>,
+}
+
+impl Waiting {
+    fn of(control: &Control) -> Self {
+        let field = |field| control.stanza.related(field).map(str::to_owned);
+        let own = control.stanza.get("Package").unwrap_or_default().to_owned();
+        Self {
+            name: control.database_name(),
+            names: std::iter::once(own).chain(field("Provides")).collect(),
+            needs: field("Pre-Depends").chain(field("Depends")).collect(),
+        }
+    }
+}
+
+/// Those that wait and are asked for, with what they need themselves.
+fn needed<'a>(waiting: &'a [Waiting], asked: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
+    let mut needed = BTreeSet::new();
+    let mut asked: Vec<_> = asked.collect();
+    while let Some(name) = asked.pop() {
+        for one in waiting.iter().filter(|one| one.names.iter().any(|known| known == name)) {
+            if needed.insert(one.name.clone()) {
+                asked.extend(one.needs.iter().map(String::as_str));
+            }
+        }
+    }
+    needed
 }
 
 const OVERRIDE_BYTES: u64 = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(name: &str, provides: &str, depends: &str) -> Waiting {
+        let fields = format!("Package: {name}\nProvides: {provides}\nDepends: {depends}\n");
+        Waiting::of(&Control::parse(vec![("control".to_owned(), fields.into_bytes())]).unwrap())
+    }
+
+    #[test]
+    fn what_is_needed_brings_what_it_needs_itself() {
+        let all = [
+            waiting("adduser", "", "passwd (>= 1), debconf"),
+            waiting("passwd", "", "libsemanage2"),
+            waiting("libsemanage2", "semanage (= 2)", "adduser"),
+            waiting("cron", "", "adduser"),
+        ];
+        let expected: BTreeSet<_> = ["adduser", "libsemanage2", "passwd"].map(str::to_owned).into();
+        assert_eq!(needed(&all, ["adduser"].into_iter()), expected);
+        assert_eq!(needed(&all, ["semanage"].into_iter()), expected);
+        assert!(needed(&all, ["libc6"].into_iter()).is_empty());
+    }
+
+    #[test]
+    fn merged_directories_have_one_name() {
+        for (path, expected) in [("bin/sh", "usr/bin/sh"), ("lib64/ld", "usr/lib64/ld"), ("usr/bin/sh", "usr/bin/sh")] {
+            assert_eq!(real_path(path.as_bytes()), expected.as_bytes());
+        }
+        assert_eq!(real_path(b"etc/bin"), b"etc/bin");
+    }
+}

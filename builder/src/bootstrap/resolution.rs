@@ -4,7 +4,7 @@
 //! system, then everything else on a system that has them. What was decided is kept beside the lists, under a digest of
 //! the signed documents and of the question, so that the same question is not asked twice.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use formats::digest::Sha256;
@@ -21,8 +21,6 @@ pub(super) struct Resolution {
     pub(super) essential: Vec<Chosen>,
     /// Every other package, in the order they are unpacked.
     pub(super) other: Vec<Chosen>,
-    /// What apt would do with the others.
-    pub(super) order: Vec<Action>,
     /// Whether `bin`, `lib` and the like are links from the start.
     pub(super) merged_usr: bool,
     /// The architecture.
@@ -36,18 +34,8 @@ pub(super) struct Chosen {
     pub(super) version: String,
     pub(super) arch: String,
     pub(super) sha256: Sha256,
-    pub(super) size_bytes: u64,
     /// Nobody asked for it but other packages.
     pub(super) automatic: bool,
-}
-
-/// One step of apt's plan, with the number of a package in [`Resolution::other`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Action {
-    /// It is unpacked.
-    Unpack(usize),
-    /// It is configured.
-    Configure(usize),
 }
 
 impl Resolution {
@@ -90,16 +78,14 @@ fn ask(request: &Bootstrap, apt: &Apt<'_>) -> Result<Resolution, BootstrapError>
     if !merged_usr {
         apt.assume("")?;
     }
-    let essential = Plan::parse(&apt.simulate(&[pattern(request, "?essential")])?)?;
+    let essential = Plan::parse(&apt.choose(&[pattern(request, "?essential")])?)?;
     if essential.packages.is_empty() {
         let (suite, arch) = (&request.suite, request.arch);
         return Err(BootstrapError::NoPackages { suite: suite.clone(), arch });
     }
-    let essential_stanzas = stanzas(apt, &essential)?;
-    let installed = essential_stanzas.iter().map(|stanza| stanza.with_status("install ok installed") + "\n");
-    let status = installed.chain(merged_usr.then_some(stands_in)).collect::<String>();
-    apt.assume(&status)?;
-    let mut wanted = Vec::new();
+    let essential = chosen(request, apt, &essential)?;
+    // Asked for by their versions they are settled, as if they were installed.
+    let mut wanted: Vec<_> = essential.iter().map(|one| format!("{}={}", one.name, one.version)).collect();
     if merged_usr {
         wanted.push(MERGED_USR.to_owned());
     }
@@ -110,15 +96,10 @@ fn ask(request: &Bootstrap, apt: &Apt<'_>) -> Result<Resolution, BootstrapError>
         Variant::Debootstrap => "?or(?priority(required),?priority(important))",
     };
     wanted.push(pattern(request, &format!("?and({priority},?not(?essential))")));
-    let other = Plan::parse(&apt.simulate(&wanted)?)?;
-    let other_stanzas = stanzas(apt, &other)?;
-    Ok(Resolution {
-        essential: chosen(&essential, &essential_stanzas)?,
-        other: chosen(&other, &other_stanzas)?,
-        order: other.order,
-        merged_usr,
-        arch: request.arch.as_str().to_owned(),
-    })
+    let mut other = Plan::parse(&apt.choose(&wanted)?)?;
+    other.packages.retain(|found| essential.iter().all(|known| known.name != found.name));
+    let other = chosen(request, apt, &other)?;
+    Ok(Resolution { essential, other, merged_usr, arch: request.arch.as_str().to_owned() })
 }
 
 /// Packages of the requested suite that match; its updates only come in through newer versions of them. The suite is
@@ -131,84 +112,97 @@ fn pattern(request: &Bootstrap, what: &str) -> String {
 /// What apt says it would do.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Plan {
-    /// Names and versions, in the order they are unpacked.
-    packages: Vec<(String, String)>,
-    order: Vec<Action>,
+    /// In the order they are unpacked.
+    packages: Vec<Found>,
     automatic: BTreeSet<String>,
 }
 
+/// A package as the name of its file tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Found {
+    name: String,
+    /// Without the epoch where the mirror is a directory: apt does not rename its files.
+    version: String,
+    arch: String,
+}
+
 impl Plan {
-    /// Reads `Inst libc6 (2.36-9 Debian:12/stable [amd64])`, `Conf libc6 (…)`, and the list of additional packages.
+    /// Reads lines such as `'http://…/libc6_2.36-9_amd64.deb' libc6_2.36-9_amd64.deb 2754812 MD5Sum:9f2c…` and the list
+    /// of additional packages.
     fn parse(printed: &str) -> Result<Self, BootstrapError> {
         let mut plan = Self::default();
-        let mut numbers = BTreeMap::new();
         let mut in_additional = false;
         for line in printed.lines() {
+            let unexpected = || BootstrapError::Apt { problem: format!("`{}`", line.escape_debug()) };
             if in_additional && line.starts_with(' ') {
                 plan.automatic.extend(line.split_whitespace().map(str::to_owned));
                 continue;
             }
             in_additional = line.starts_with("The following additional packages will be installed");
-            let unexpected = || BootstrapError::Apt { problem: format!("`{}`", line.escape_debug()) };
-            let mut words = line.split_whitespace();
-            match (words.next(), words.next()) {
-                (Some("Inst"), Some(name)) => {
-                    let version = words.find_map(|word| word.strip_prefix('(')).ok_or_else(unexpected)?;
-                    if name.contains(':') {
-                        let reason = "it is of another architecture".to_owned();
-                        return Err(BootstrapError::NotCarried { package: name.to_owned(), reason });
-                    }
-                    numbers.insert(name.to_owned(), plan.packages.len());
-                    plan.order.push(Action::Unpack(plan.packages.len()));
-                    plan.packages.push((name.to_owned(), version.to_owned()));
-                }
-                (Some("Conf"), Some(name)) => {
-                    plan.order.push(Action::Configure(*numbers.get(name).ok_or_else(unexpected)?));
-                }
-                (Some("Remv" | "Purg"), Some(_)) => return Err(unexpected()),
-                _ => {}
+            if line.starts_with("The following packages will be REMOVED") {
+                return Err(unexpected());
+            }
+            if let Some(rest) = line.strip_prefix('\'') {
+                let (_, rest) = rest.split_once("' ").ok_or_else(unexpected)?;
+                let file = rest.split(' ').next().unwrap_or_default();
+                plan.packages.push(Found::parse(file).ok_or_else(unexpected)?);
             }
         }
         Ok(plan)
     }
 }
 
-/// The entries of the signed lists for the packages of a plan, in their order.
-fn stanzas(apt: &Apt<'_>, plan: &Plan) -> Result<Vec<Stanza>, BootstrapError> {
-    let words: Vec<_> = plan.packages.iter().map(|(name, version)| format!("{name}={version}")).collect();
-    let problem = |error: control::ControlError| BootstrapError::Apt { problem: error.to_string() };
-    let shown = if words.is_empty() { Vec::new() } else { control::parse(&apt.show(&words)?).map_err(problem)? };
-    plan.packages.iter().map(|package| entry(&shown, package)).collect()
+impl Found {
+    fn parse(file: &str) -> Option<Self> {
+        let mut parts = file.strip_suffix(".deb")?.split('_');
+        let (name, version, arch) = (parts.next()?, parts.next()?, parts.next()?);
+        let version = version.replace("%3a", ":").replace("%5f", "_");
+        let found = Self { name: name.to_owned(), version, arch: arch.to_owned() };
+        (parts.next().is_none() && !name.is_empty()).then_some(found)
+    }
+
+    fn is(&self, stanza: &Stanza) -> bool {
+        let version = stanza.get("Version").unwrap_or_default();
+        let without_epoch = version.split_once(':').map_or(version, |(_, rest)| rest);
+        stanza.get("Package") == Some(&self.name)
+            && stanza.get("Architecture") == Some(&self.arch)
+            && (version == self.version || without_epoch == self.version)
+            && stanza.get("SHA256").is_some()
+    }
 }
 
-fn entry(shown: &[Stanza], (name, version): &(String, String)) -> Result<Stanza, BootstrapError> {
-    let is_it =
-        |stanza: &&Stanza| stanza.get("Package") == Some(name.as_str()) && stanza.get("Version") == Some(version);
-    let missing = || BootstrapError::Apt { problem: format!("no list has version `{version}` of `{name}`") };
-    shown.iter().find(is_it).cloned().ok_or_else(missing)
+/// The packages of a plan with what the signed lists say of them.
+fn chosen(request: &Bootstrap, apt: &Apt<'_>, plan: &Plan) -> Result<Vec<Chosen>, BootstrapError> {
+    if plan.packages.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names: Vec<_> = plan.packages.iter().map(|found| found.name.clone()).collect();
+    let shown = control::parse(&apt.show(&names)?);
+    let shown = shown.map_err(|error| BootstrapError::Apt { problem: error.to_string() })?;
+    let native = request.arch.as_str();
+    if let Some(foreign) = plan.packages.iter().find(|found| found.arch != "all" && found.arch != native) {
+        let reason = format!("it is for {}", foreign.arch);
+        return Err(BootstrapError::NotCarried { package: foreign.name.clone(), reason });
+    }
+    plan.packages.iter().map(|found| listed(found, &shown, plan.automatic.contains(&found.name))).collect()
 }
 
-fn chosen(plan: &Plan, stanzas: &[Stanza]) -> Result<Vec<Chosen>, BootstrapError> {
-    let one = |((name, version), stanza): (&(String, String), &Stanza)| {
-        let field = |field: &str| {
-            let missing = || BootstrapError::Apt { problem: format!("the list has no `{field}` of `{name}`") };
-            stanza.get(field).ok_or_else(missing)
-        };
-        let bad = |problem: String| BootstrapError::Apt { problem };
-        Ok(Chosen {
-            name: name.clone(),
-            version: version.clone(),
-            arch: field("Architecture")?.to_owned(),
-            sha256: field("SHA256")?.parse().map_err(|error| bad(format!("{error}")))?,
-            size_bytes: field("Size")?.parse().map_err(|_| bad(format!("the size of `{name}` is no number")))?,
-            automatic: plan.automatic.contains(name),
-        })
-    };
-    plan.packages.iter().zip(stanzas).map(one).collect()
+fn listed(found: &Found, shown: &[Stanza], automatic: bool) -> Result<Chosen, BootstrapError> {
+    let Found { name, version, arch } = found;
+    let problem = |problem: &str| BootstrapError::Apt { problem: format!("`{name}` {version} {problem}") };
+    let stanza = shown.iter().find(|stanza| found.is(stanza)).ok_or_else(|| problem("is in no list with a digest"))?;
+    let digest = stanza.get("SHA256").unwrap_or_default();
+    Ok(Chosen {
+        name: name.clone(),
+        version: stanza.get("Version").unwrap_or_default().to_owned(),
+        arch: arch.clone(),
+        sha256: digest.parse().map_err(|_| problem("has a digest that is none"))?,
+        automatic,
+    })
 }
 
 /// Changes whenever the same answer of apt would become another resolution.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const MERGED_USR: &str = "usr-is-merged";
 /// A version before any that was released.
 const OLDER: &str = "1";
@@ -221,37 +215,53 @@ mod tests {
     use crate::bootstrap::tests::request;
 
     const PRINTED: &str = "Reading package lists...\nThe following additional packages will be installed:\n  libcom-err2\n  \
-                           adduser\nSuggested packages:\n  cron\nInst libcom-err2 (1.47-2 Debian:12/stable [amd64])\nInst \
-                           usr-is-merged [1] (37~deb12u1 Debian:12/stable [all]) []\nConf libcom-err2 (1.47-2 \
-                           Debian:12/stable [amd64])\n";
+                           adduser\nSuggested packages:\n  cron\nNeed to get 3 MB of archives.\n\
+                           'http://mirror.example/pool/p/passwd_4.13-1_amd64.deb' passwd_1%3a4.13-1_amd64.deb 7 MD5Sum:0\n\
+                           'http://mirror.example/pool/a/adduser_3.1_all.deb' adduser_3.1_all.deb 7 MD5Sum:0\n";
+
+    fn entry(text: &str) -> Vec<Stanza> {
+        control::parse(&format!("Package: passwd\nArchitecture: amd64\n{text}")).unwrap()
+    }
 
     #[test]
     fn the_plan_is_what_apt_prints() {
         let plan = Plan::parse(PRINTED).unwrap();
-        assert_eq!(plan.packages[1], ("usr-is-merged".to_owned(), "37~deb12u1".to_owned()));
-        assert_eq!(plan.order, [Action::Unpack(0), Action::Unpack(1), Action::Configure(0)]);
+        let found = |name: &str, version: &str, arch: &str| Found {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            arch: arch.to_owned(),
+        };
+        assert_eq!(plan.packages, [found("passwd", "1:4.13-1", "amd64"), found("adduser", "3.1", "all")]);
         assert_eq!(plan.automatic.iter().collect::<Vec<_>>(), ["adduser", "libcom-err2"]);
     }
 
     #[test]
-    fn a_plan_that_removes_or_mixes_architectures_is_refused() {
-        for line in ["Remv dpkg [1.21]", "Inst libc6:i386 (2 D [i386])", "Conf never-unpacked (1 D [all])", "Inst x"] {
+    fn a_plan_that_removes_or_names_no_package_is_refused() {
+        for line in ["The following packages will be REMOVED:", "'http://x' x", "'http://x", "'u' a_b_c_d.deb 1 x"] {
             assert!(Plan::parse(line).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn the_entry_of_the_very_version_counts_and_must_have_a_digest() {
+        let digest = format!("SHA256: {}\n", Sha256::of(b"deb"));
+        let found = Plan::parse(PRINTED).unwrap().packages.remove(0);
+        let unhashed = entry("Version: 1:4.13-1\n");
+        let older = entry(&format!("Version: 1:4.12-1\n{digest}"));
+        for shown in [&unhashed, &older] {
+            assert!(matches!(listed(&found, shown, false), Err(BootstrapError::Apt { .. })));
+        }
+        let right = entry(&format!("Version: 1:4.13-1\n{digest}"));
+        let all = [unhashed, older, right].concat();
+        assert_eq!(listed(&found, &all, false).unwrap().sha256, Sha256::of(b"deb"));
+        let in_a_directory = Found { version: "4.13-1".to_owned(), ..found };
+        assert_eq!(listed(&in_a_directory, &all, false).unwrap().version, "1:4.13-1");
     }
 
     #[test]
     fn a_suite_is_no_regular_expression() {
         let request = Bootstrap { suite: "v1.0".into(), ..request() };
         assert!(pattern(&request, "?essential").contains(r"?archive(^v1\.0$)"));
-    }
-
-    #[test]
-    fn a_list_without_a_digest_is_refused() {
-        let plan = Plan::parse("Inst a (1 D [all])").unwrap();
-        let without = control::parse("Package: a\nVersion: 1\nArchitecture: all\nSize: 1\n").unwrap();
-        let error = chosen(&plan, &without).unwrap_err().to_string();
-        assert!(error.contains("`SHA256`"), "{error}");
     }
 
     proptest! {

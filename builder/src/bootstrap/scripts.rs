@@ -15,7 +15,7 @@ pub(super) fn session(root: &Path, now: Timestamp, steps: Vec<Step>) -> Session 
         ("DEBIAN_FRONTEND", "noninteractive"),
         ("DEBCONF_NONINTERACTIVE_SEEN", "true"),
         ("HOME", "/root"),
-        ("LC_ALL", "C.UTF-8"),
+        ("LC_ALL", "C"),
     ];
     let mut environment: BTreeMap<_, _> = fixed.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     environment.insert("SOURCE_DATE_EPOCH".to_owned(), now.unix().to_string());

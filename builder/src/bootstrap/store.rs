@@ -200,7 +200,6 @@ mod tests {
             version: "1:0.5".into(),
             arch: "amd64".into(),
             sha256: Sha256::of(content),
-            size_bytes: content.len() as u64,
             automatic: false,
         }
     }
