@@ -41,11 +41,16 @@ fn an_image_the_server_does_not_have_leaves_no_container() {
     assert_eq!(host.container_names(), [] as [&str; 0]);
 }
 
-/// `lxc-create -t download` with everything inside the host's directory and without a network in the container.
 fn create(host: &TestHost, server: &TestServer, name: &str, release: &str) -> Program {
+    lxc_create(Program::new("lxc-create"), host, server, name, release)
+}
+
+/// Gives `program`, which ends in `lxc-create`, the arguments that make a container of a Debian release with
+/// `-t download`, with everything inside the host's directory and without a network in the container.
+pub(crate) fn lxc_create(program: Program, host: &TestHost, server: &TestServer, name: &str, release: &str) -> Program {
     let (config, wgetrc) = configuration(host, server);
     fs::create_dir_all(host.containers()).unwrap();
-    Program::new("lxc-create")
+    program
         .envs(host.environment())
         .env("WGETRC", wgetrc)
         .arg("-P")

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::stock_template::configuration;
+use crate::stock_template::lxc_create;
 use crate::support::container::LxcContainer;
 use crate::support::{Program, TestHost, TestServer, debian_build, fake_build, need, program};
 
@@ -54,27 +54,10 @@ fn without_header(config: &str) -> String {
 /// `lxc-create -t download` with our program mounted over the stock template, in a mount namespace of its own.
 fn create(host: &TestHost, server: &TestServer, name: &str) -> Program {
     let script = "mount --bind \"$0\" /usr/share/lxc/templates/lxc-download && exec \"$@\"";
-    lxc_create(
-        host,
-        server,
-        name,
-        Program::new("unshare").args(["-m", "sh", "-c", script]).arg(program::ours("rootcellar")).arg("lxc-create"),
-    )
+    let ours = Program::new("unshare").args(["-m", "sh", "-c", script]).arg(program::ours("rootcellar"));
+    lxc_create(ours.arg("lxc-create"), host, server, name, "bookworm")
 }
 
 fn stock(host: &TestHost, server: &TestServer, name: &str) -> Program {
-    lxc_create(host, server, name, Program::new("lxc-create"))
-}
-
-fn lxc_create(host: &TestHost, server: &TestServer, name: &str, program: Program) -> Program {
-    let (config, wgetrc) = configuration(host, server);
-    fs::create_dir_all(host.containers()).unwrap();
-    program
-        .envs(host.environment())
-        .env("WGETRC", wgetrc)
-        .arg("-P")
-        .arg(host.containers())
-        .args(["-t", "download", "-n", name, "-f"])
-        .arg(config)
-        .args(["--", "--server", server.host_and_port(), "-d", "debian", "-r", "bookworm", "-a", "amd64"])
+    lxc_create(Program::new("lxc-create"), host, server, name, "bookworm")
 }
