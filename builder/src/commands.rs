@@ -12,6 +12,8 @@ use terminal::{Advice, ExitStatus};
 
 use crate::bootstrap::BootstrapError;
 use crate::build::BuildError;
+use crate::config::ConfigError;
+use crate::format::FormatsError;
 use crate::plan::PlanError;
 use crate::spec::overrides::Override;
 use crate::spec::{Spec, SpecError};
@@ -56,6 +58,10 @@ pub(crate) enum CommandError {
     #[error(transparent)]
     Log(#[from] terminal::log::LogError),
     #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Formats(#[from] FormatsError),
+    #[error(transparent)]
     Spec(#[from] SpecError),
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -77,7 +83,9 @@ impl Advice for CommandError {
                 let package = if *program == "mksquashfs" { "squashfs-tools" } else { program };
                 Some(format!("install the package `{package}`"))
             }
+            Self::Config(_) => Some("`builder/config-template.toml` of the source tree explains every key".to_owned()),
             Self::SourceDateEpoch { .. }
+            | Self::Formats(_)
             | Self::NoCache
             | Self::Directory { .. }
             | Self::Log(_)
@@ -92,7 +100,9 @@ impl Advice for CommandError {
 
     fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::SourceDateEpoch { .. } | Self::NotEmpty { .. } => ExitStatus::Refused,
+            Self::SourceDateEpoch { .. } | Self::NotEmpty { .. } | Self::Config(_) | Self::Formats(_) => {
+                ExitStatus::Refused
+            }
             Self::NeedsRoot
             | Self::NoProgram { .. }
             | Self::NoCache

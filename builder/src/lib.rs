@@ -8,6 +8,7 @@
 //! | `bootstrap` | Debian and its relatives, from package lists to a tree |
 //! | `build` | the stages: unpack, install, files, tidy, pack, record |
 //! | `cache` | package files that earlier builds downloaded |
+//! | `config` | the configuration file |
 //! | `commands` | the verbs of the command line |
 
 mod bootstrap;
@@ -15,6 +16,7 @@ mod build;
 mod cache;
 mod cli;
 mod commands;
+mod config;
 mod format;
 mod limits;
 mod mapping;

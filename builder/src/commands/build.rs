@@ -11,6 +11,7 @@ use terminal::{ExitStatus, Printer, human};
 
 use super::{CommandError, SpecArgs, build_time};
 use crate::build::{self, Built, Options};
+use crate::config::Config;
 use crate::format::Formats;
 use crate::plan::Plan;
 use crate::plan::source::Source;
@@ -28,9 +29,12 @@ pub(crate) struct BuildArgs {
     path: PathBuf,
     #[command(flatten)]
     pub(crate) spec: SpecArgs,
-    /// Where builds go.
-    #[arg(long, default_value = "builds", env = "ROOTCELLAR_OUTPUT", value_name = "DIR")]
-    output: PathBuf,
+    /// Read this configuration file [default: /etc/rootcellar/builder.toml for root, if it is there].
+    #[arg(long, env = "ROOTCELLAR_BUILDER_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where builds go [default: builds].
+    #[arg(long, env = "ROOTCELLAR_OUTPUT", value_name = "DIR")]
+    output: Option<PathBuf>,
     /// Where downloaded packages are kept [default: /var/cache/rootcellar-builder for root, else below
     /// `XDG_CACHE_HOME`].
     #[arg(long, env = "ROOTCELLAR_BUILDER_CACHE", value_name = "DIR")]
@@ -44,17 +48,17 @@ pub(crate) struct BuildArgs {
     /// Who builds.
     #[arg(long, value_enum, default_value_t = Mode::Root)]
     mode: Mode,
-    /// What is packed.
-    #[arg(long, default_value = "lxc,incus")]
-    formats: Formats,
+    /// What is packed [default: lxc,incus].
+    #[arg(long, env = "ROOTCELLAR_FORMATS")]
+    formats: Option<Formats>,
     /// The name of the build, by default the UTC minute it is made in.
     #[arg(long)]
     serial: Option<Serial>,
-    /// How hard to compress rootfs.tar.xz, from 0 to 9.
-    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(0..=9), value_name = "N")]
-    xz_level: u32,
+    /// How hard to compress rootfs.tar.xz, from 0 to 9 [default: 6].
+    #[arg(long, env = "ROOTCELLAR_XZ_LEVEL", value_parser = clap::value_parser!(u32).range(0..=9), value_name = "N")]
+    xz_level: Option<u32>,
     /// How long the build may take, such as `30m`.
-    #[arg(long, value_name = "SPAN")]
+    #[arg(long, env = "ROOTCELLAR_TIMEOUT", value_name = "SPAN")]
     timeout: Option<Span>,
 }
 
@@ -70,11 +74,16 @@ enum Mode {
 /// Builds, and prints where the build is.
 pub(crate) fn run(args: &BuildArgs, printer: &Printer) -> Result<ExitStatus, CommandError> {
     let now = build_time()?;
+    let config = Config::load(args.config.as_deref())?;
+    let formats = match (args.formats, &config.formats) {
+        (Some(formats), _) => formats,
+        (None, text) => text.as_deref().unwrap_or(DEFAULT_FORMATS).parse()?,
+    };
     let mut overrides = args.spec.overrides.clone();
-    overrides.extend(args.mirror.as_ref().map(|url| Override::new("source.url", url)));
+    overrides.extend(args.mirror.as_ref().or(config.mirror.as_ref()).map(|url| Override::new("source.url", url)));
     overrides.extend(args.serial.as_ref().map(|serial| Override::new("image.serial", serial.as_str())));
     let spec = Spec::load(&args.path, &overrides, now)?;
-    let plan = Plan::of(&spec, args.formats)?;
+    let plan = Plan::of(&spec, formats)?;
     if args.mode != Mode::Root || !rustix::process::geteuid().is_root() {
         return Err(CommandError::NeedsRoot);
     }
@@ -82,11 +91,11 @@ pub(crate) fn run(args: &BuildArgs, printer: &Printer) -> Result<ExitStatus, Com
     // Modes in an image are the spec's and the packages' business.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let options = Options {
-        output: absolute(&args.output)?,
-        cache: if args.no_cache { None } else { Some(absolute(&cache_root(args.cache.clone())?)?) },
+        output: absolute(&args.output.clone().or(config.output).unwrap_or_else(|| DEFAULT_OUTPUT.into()))?,
+        cache: if args.no_cache { None } else { Some(absolute(&cache_root(args.cache.clone().or(config.cache))?)?) },
         now,
-        xz_level: args.xz_level,
-        timeout: args.timeout.map(Duration::from),
+        xz_level: args.xz_level.or(config.xz_level).unwrap_or(DEFAULT_XZ_LEVEL),
+        timeout: args.timeout.or(config.timeout).map(Duration::from),
         overrides: args.spec.overrides.iter().map(ToString::to_string).collect(),
     };
     let Built { directory, record, elapsed } = build::build(&spec, &plan, &options, printer)?;
@@ -133,4 +142,7 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf, CommandError> {
     std::path::absolute(path).map_err(|source| CommandError::Directory { path: path.to_owned(), source })
 }
 
+const DEFAULT_FORMATS: &str = "lxc,incus";
+const DEFAULT_OUTPUT: &str = "builds";
+const DEFAULT_XZ_LEVEL: u32 = 6;
 const PROGRAM_DIRECTORIES: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
