@@ -1,5 +1,7 @@
 //! Whole-system promises: each file is one, and drives the real programs and real peers.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "everything here is a test")]
+
 mod embedded_runtime;
 mod python_lxc;
 mod quickstart;
@@ -7,5 +9,6 @@ mod refusals;
 mod reproducible;
 mod stock_template;
 mod support;
+mod systemd_pull;
 mod template;
 mod unprivileged;

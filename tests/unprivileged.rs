@@ -68,18 +68,16 @@ fn boots_and_stops(user: &TestUser) {
 /// any, systemd in the container could not make its own.
 fn in_own_control_groups(user: &TestUser, command: &str) -> Outcome {
     let (name, home) = (user.name(), user.home().display());
-    let enter: String = hierarchies()
-        .iter()
-        .map(|hierarchy| {
-            format!(
-                "hierarchy={}; group=$hierarchy/{name}; mkdir -p $group; \
-                 for seed in cpuset.cpus cpuset.mems; do \
-                     [ ! -e $group/$seed ] || cat $hierarchy/$seed > $group/$seed; \
-                 done; chown {name} $group $group/cgroup.procs; echo $$ > $group/cgroup.procs; ",
-                hierarchy.display()
-            )
-        })
-        .collect();
+    let enter = hierarchies().into_iter().map(|hierarchy| {
+        format!(
+            "hierarchy={}; group=$hierarchy/{name}; mkdir -p $group; \
+             for seed in cpuset.cpus cpuset.mems; do \
+                 [ ! -e $group/$seed ] || cat $hierarchy/$seed > $group/$seed; \
+             done; chown {name} $group $group/cgroup.procs; echo $$ > $group/cgroup.procs; ",
+            hierarchy.display()
+        )
+    });
+    let enter = enter.collect::<Vec<_>>().concat();
     let script = format!("{enter} cd {home}; runuser -l {name} -c '{command}'");
     Program::new("sh").args(["-c", &script]).run()
 }

@@ -8,22 +8,22 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use support::{Host, eventually};
 
 /// Directories in the roots of the hierarchies that an init system would rule.
 fn roots() -> BTreeSet<String> {
     let roots = ["/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"].map(fs::read_dir);
-    let entries = roots.into_iter().flatten().flatten().flatten();
-    let names = entries.filter(|entry| entry.path().is_dir()).map(|entry| entry.path().display().to_string());
+    let paths = roots.into_iter().flatten().flatten().flatten().map(|entry| entry.path());
     // Others may run containers meanwhile.
-    names.filter(|name| name.ends_with(".scope") || name.ends_with(".slice") || name.ends_with(".mount")).collect()
+    let of_init = |path: &Path| ["scope", "slice", "mount"].iter().any(|kind| path.extension() == Some(kind.as_ref()));
+    paths.filter(|path| path.is_dir() && of_init(path)).map(|path| path.display().to_string()).collect()
 }
 
 fn assert_nothing_is_left(host: &Host, name: &str) {
-    assert!(!host.state(name).exists(), "{:?}", host.state(name));
-    assert_eq!(host.cgroups(), Vec::<std::path::PathBuf>::new());
+    assert!(!host.state(name).exists(), "{}", host.state(name).display());
+    assert_eq!(host.cgroups(), Vec::<PathBuf>::new());
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(host.containers().to_str().unwrap()), "{mounts}");
     let state = host.state(name).display().to_string();

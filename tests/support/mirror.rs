@@ -23,12 +23,12 @@ impl Mirror {
         let files = Arc::new(Mutex::new(published(server)));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let served = Arc::clone(&files);
+        let content = Arc::clone(&files);
         // The thread ends with the process; a test that is over asks it for nothing.
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let served = Arc::clone(&served);
-                thread::spawn(move || answer(stream, &served));
+                let content = Arc::clone(&content);
+                thread::spawn(move || answer(stream, &content));
             }
         });
         Self { files, url }

@@ -19,11 +19,18 @@ pub(crate) struct TestServer {
 impl TestServer {
     /// A server that published `builds`.
     pub(crate) fn publishing(builds: &[&Path]) -> Self {
+        Self::publishing_with(builds, Program::ours("rootcellar-server"))
+    }
+
+    /// A server that published `builds` and serves them by `program`, which is ours with a prefix or an environment.
+    pub(crate) fn publishing_with(builds: &[&Path], program: Program) -> Self {
         let data = tempfile::tempdir().unwrap();
         command(data.path()).arg("import").args(builds).run().succeeds();
         command(data.path()).arg("publish").run().succeeds();
-        let (process, url) = serve(data.path());
-        Self { data, process, url }
+        let process = serve(data.path(), program);
+        let mut server = Self { data, process, url: String::new() };
+        server.url = server.wait_until_ready();
+        server
     }
 
     /// `127.0.0.1:PORT`, as the stock template's `--server` wants it.
@@ -38,9 +45,12 @@ impl TestServer {
 
     /// The fingerprint of the repository certificate.
     pub(crate) fn fingerprint(&self) -> String {
-        let keys = self.command(&["keys", "show", "--format", "json"]).succeeds();
-        let keys: serde_json::Value = serde_json::from_str(&keys).unwrap();
-        keys["repository"].as_str().unwrap().to_owned()
+        self.key("repository")
+    }
+
+    /// The fingerprint of the compat certificate.
+    pub(crate) fn compat_fingerprint(&self) -> String {
+        self.key("compat")
     }
 
     /// The certificate authority that a client must trust.
@@ -62,6 +72,24 @@ impl TestServer {
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.data.path().join("serve.log")).unwrap()
     }
+
+    fn wait_until_ready(&self) -> String {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let url = std::fs::read_to_string(self.data.path().join("ready")).unwrap_or_default();
+            if url.ends_with('\n') {
+                return url.trim().to_owned();
+            }
+            assert!(Instant::now() < deadline, "the server is not ready after 30 s:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn key(&self, name: &str) -> String {
+        let keys = self.command(&["keys", "show", "--format", "json"]).succeeds();
+        let keys: serde_json::Value = serde_json::from_str(&keys).unwrap();
+        keys[name].as_str().unwrap().to_owned()
+    }
 }
 
 impl Drop for TestServer {
@@ -75,26 +103,13 @@ fn command(data: &Path) -> Program {
     Program::ours("rootcellar-server").arg("--data").arg(data)
 }
 
-fn serve(data: &Path) -> (Child, String) {
-    let ready = data.join("ready");
-    let _ = std::fs::remove_file(&ready);
+fn serve(data: &Path, program: Program) -> Child {
     let log = std::fs::File::create(data.join("serve.log")).unwrap();
-    let process = command(data)
+    let mut command = program
+        .arg("--data")
+        .arg(data)
         .args(["serve", "--listen", "127.0.0.1:0", "--ready-file"])
-        .arg(&ready)
-        .into_command()
-        .stdout(std::process::Stdio::null())
-        .stderr(log)
-        .spawn()
-        .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        let url = std::fs::read_to_string(&ready).unwrap_or_default();
-        if url.ends_with('\n') {
-            return (process, url.trim().to_owned());
-        }
-        let log = std::fs::read_to_string(data.join("serve.log")).unwrap_or_default();
-        assert!(Instant::now() < deadline, "the server is not ready after 30 s:\n{log}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+        .arg(data.join("ready"))
+        .into_command();
+    command.stdout(std::process::Stdio::null()).stderr(log).spawn().unwrap()
 }
