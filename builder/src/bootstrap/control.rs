@@ -7,9 +7,10 @@ pub(super) struct Stanza {
 }
 
 impl Stanza {
-    /// The value of a field, whatever case its name is in. Lines after the first keep their leading blank.
+    /// The value of a field, whatever case its name is in. Lines after the first keep their leading blank; blanks at the
+    /// end, which some descriptions have and dpkg keeps, are left out.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.fields.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim_end())
     }
 
     /// The text with one more field, put first after the package's name as dpkg has it.
@@ -61,7 +62,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Stanza>, ControlError> {
             if !named || current.get(name).is_some() {
                 return Err(ControlError::new(line));
             }
-            current.fields.push((name.to_owned(), value.trim().to_owned()));
+            current.fields.push((name.to_owned(), value.trim_start().to_owned()));
         }
     }
     if !current.fields.is_empty() {
@@ -112,6 +113,13 @@ mod tests {
     fn the_status_comes_after_the_name() {
         let text = parse(TEXT).unwrap()[1].with_status("install ok unpacked");
         assert_eq!(text, "Package: bash\nStatus: install ok unpacked\nConffiles:\n /etc/bash.bashrc 1\n");
+    }
+
+    #[test]
+    fn a_blank_at_the_end_is_kept_and_not_in_the_way() {
+        let stanza = parse("Package: x\nVersion: 1 \nDescription: short \n long\n").unwrap().remove(0);
+        assert_eq!(stanza.get("Version"), Some("1"));
+        assert!(stanza.with_status("s").contains("Description: short \n long\n"));
     }
 
     #[test]

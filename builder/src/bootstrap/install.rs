@@ -221,15 +221,14 @@ struct Batch {
     configure: Vec<String>,
 }
 
-/// Cuts apt's order where it has to be cut: before a package whose preinst script needs others configured. Everywhere
-/// else, unpacking first and configuring later gives the same.
+/// Cuts apt's order where it has to be cut: before a package that pre-depends on others, which must be configured by
+/// then (Debian policy 7.2). Everywhere else, unpacking first and configuring later gives the same.
 fn batches(packages: Vec<Decoded>) -> Vec<Batch> {
     let mut batches = vec![Batch::default()];
     let mut waiting: Vec<Waiting> = Vec::new();
     for decoded in packages {
         let control = &decoded.control;
-        let has_script = control.file("preinst").is_some();
-        let needed = if has_script { needed(&waiting, control.stanza.related("Pre-Depends")) } else { BTreeSet::new() };
+        let needed = needed(&waiting, control.stanza.related("Pre-Depends"));
         waiting.push(Waiting::of(control));
         if !needed.is_empty() {
             let is_needed = |one: &Waiting| needed.contains(&one.name);

@@ -65,7 +65,9 @@ pub(super) fn finish(root: &Path, lines: &str, resolution: &Resolution) -> io::R
     }
     let identity = root.join("etc/machine-id");
     if identity.exists() {
-        fs_err::write(identity, "")?;
+        fs_err::remove_file(&identity)?;
+        fs_err::write(&identity, "")?;
+        fs_err::set_permissions(identity, PermissionsExt::from_mode(0o644))?;
     }
     Ok(())
 }
