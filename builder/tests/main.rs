@@ -8,4 +8,5 @@ mod build_directory;
 mod command_line;
 mod common;
 mod debian;
+mod oracle;
 mod scripts;

@@ -36,7 +36,7 @@ pub struct IncusTemplate {
     /// The name of the file below `templates/`.
     pub template: String,
     /// Values the template may read.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default)]
     pub properties: BTreeMap<String, String>,
 }
 
