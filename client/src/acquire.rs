@@ -2,6 +2,7 @@
 
 mod download;
 mod error;
+mod rootfs;
 
 use std::fs::File;
 use std::path::Path;
@@ -18,23 +19,34 @@ use transfer::TransferError;
 
 use crate::cache::{Cache, CachedBuild, CurrentBuild, Entry};
 use crate::catalog::{Build, Catalog};
-use crate::files::Owner;
+use crate::files::{Lock, Owner};
 use crate::narrator::{Narrator, Step};
 use crate::remote::Trust;
 use crate::repository::{Repository, RepositoryError};
 use crate::state::RemoteState;
 
 pub use error::AcquireError;
+use rootfs::Keeper;
+pub use rootfs::Rootfs;
 
 /// An image that is ready to become a container: its files were checked, and stay in the cache while this exists.
 #[derive(Debug)]
-pub struct Acquired {
+pub struct Acquired<'a> {
     /// What it consists of.
     pub build: CachedBuild,
-    /// The root file system, at its beginning.
-    pub rootfs: File,
+    /// The root file system.
+    pub rootfs: Rootfs<'a>,
     /// What it says about itself.
     pub metadata: LxcMetadata,
+}
+
+/// The files of a cached build.
+struct Opened {
+    build: CachedBuild,
+    rootfs: File,
+    metadata: LxcMetadata,
+    /// Whether the root file system is the tar archive, and not what was downloaded.
+    is_decoded: bool,
 }
 
 /// How the cache is used.
@@ -78,7 +90,7 @@ impl Source<'_> {
     ///
     /// The offline policy: a build that was verified when it was fetched stays usable, however old, and its age is
     /// stated; nothing is taken on trust, as its files are checked against their digests once more.
-    pub fn acquire(&self, query: &ImageQuery, policy: Policy) -> Result<Acquired, AcquireError> {
+    pub fn acquire(&self, query: &ImageQuery, policy: Policy) -> Result<Acquired<'_>, AcquireError> {
         let cached = self.cached(query)?;
         if let (Some(current), Policy::Flush) = (&cached, policy) {
             self.narrator.tell(Step::Flushing);
@@ -101,17 +113,17 @@ impl Source<'_> {
         let catalog = self.catalog(query.name().split('/').next())?;
         let build = catalog.find(query)?;
         let entry = self.entry(&build.image);
-        let _lock = entry.lock()?;
+        let lock = entry.lock()?;
         let acquired = match self.open(&entry, &build.name)? {
-            Some(acquired) => {
+            Some(files) => {
                 self.narrator.tell(Step::UpToDate);
                 self.narrator.tell(Step::Cached);
-                acquired
+                self.acquired(files, entry, lock)
             }
-            None => self.fetch(build, &entry)?,
+            None => self.fetch(build, entry, lock)?,
         };
         if query.serial.is_none() {
-            entry.set_current(&self.fresh(build, &acquired))?;
+            self.entry(&build.image).set_current(&self.fresh(build, &acquired))?;
         }
         self.cache.adopt()?;
         Ok(acquired)
@@ -169,7 +181,7 @@ impl Source<'_> {
         current: &CurrentBuild,
         query: &ImageQuery,
         policy: Policy,
-    ) -> Result<Option<Acquired>, AcquireError> {
+    ) -> Result<Option<Acquired<'_>>, AcquireError> {
         let entry = self.entry(&current.image);
         let pinned = query.serial.as_ref().and_then(|serial| BuildName::new(serial.as_str()));
         let is_fresh = self.now <= current.fresh_until;
@@ -186,7 +198,18 @@ impl Source<'_> {
             }
             return Ok(None);
         };
-        let Some(acquired) = self.open(&entry, &wanted)? else { return Ok(None) };
+        let acquired = match self.open(&entry, &wanted)? {
+            None => return Ok(None),
+            Some(Opened { build, rootfs, metadata, is_decoded: true }) => {
+                Acquired { build, rootfs: Rootfs::plain(rootfs), metadata }
+            }
+            Some(_) => {
+                // Perhaps somebody is decoding it right now.
+                let lock = entry.lock()?;
+                let Some(opened) = self.open(&entry, &wanted)? else { return Ok(None) };
+                self.acquired(opened, entry, lock)
+            }
+        };
         if policy == Policy::Offline && !is_fresh {
             self.narrator.printer().warn(format_args!(
                 "the cached build `{}` of `{}` should have been refreshed by {}; using it because of `--offline`",
@@ -200,18 +223,36 @@ impl Source<'_> {
     }
 
     /// Opens a cached build, if all of it is there and undamaged.
-    fn open(&self, entry: &Entry, name: &BuildName) -> Result<Option<Acquired>, AcquireError> {
+    fn open(&self, entry: &Entry, name: &BuildName) -> Result<Option<Opened>, AcquireError> {
         let Some(build) = entry.build(name) else { return Ok(None) };
-        let (Some(rootfs), Some(metadata)) = (self.cache.blob(&build.rootfs)?, self.cache.blob(&build.metadata)?)
-        else {
-            return Ok(None);
+        let Some(metadata) = self.cache.blob(&build.metadata)? else { return Ok(None) };
+        let decoded = match &build.tar {
+            Some(tar) => self.cache.blob(tar)?,
+            None => None,
         };
-        Ok(Some(Acquired { metadata: download::read_metadata(&build.image, metadata)?, build, rootfs }))
+        let is_decoded = decoded.is_some();
+        let rootfs = match decoded {
+            Some(tar) => Some(tar),
+            None => self.cache.blob(&build.rootfs)?,
+        };
+        let Some(rootfs) = rootfs else { return Ok(None) };
+        Ok(Some(Opened { metadata: download::read_metadata(&build.image, metadata)?, build, rootfs, is_decoded }))
+    }
+
+    fn acquired(&self, opened: Opened, entry: Entry, lock: Lock) -> Acquired<'_> {
+        let Opened { build, rootfs, metadata, is_decoded } = opened;
+        let rootfs = if is_decoded {
+            Rootfs::plain(rootfs)
+        } else {
+            let (cache, origin, build) = (self.cache, self.repository.origin(), build.clone());
+            Rootfs::compressed(rootfs, Keeper { cache, origin, entry, build, _lock: lock })
+        };
+        Acquired { build, rootfs, metadata }
     }
 
     /// Until when a build need not be looked up again: its own cache expiry while that is ahead, else a day. A
     /// builder that stopped would otherwise make every create ask again.
-    fn fresh(&self, build: &Build, acquired: &Acquired) -> CurrentBuild {
+    fn fresh(&self, build: &Build, acquired: &Acquired<'_>) -> CurrentBuild {
         let said = build.cache_expiry.or_else(|| acquired.metadata.cache_expiry(self.mode, CompatLevel::NEWEST));
         let fresh_until = said.filter(|expiry| *expiry > self.now).unwrap_or(self.now + RENEWAL);
         CurrentBuild {

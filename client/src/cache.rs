@@ -22,7 +22,8 @@ pub use prune::{Check, Pruned};
 /// ```text
 /// <cache>/v1/
 /// ├── lock                                     shared by whoever uses the cache, exclusive while it is pruned
-/// ├── blobs/sha256/9f/9f2c…                    files by their digest, checked again before every use
+/// ├── blobs/sha256/9f/9f2c…                    files by their digest, checked again before every use: a rootfs as it
+/// │                                            was downloaded, the tar archive that was in it, the metadata
 /// ├── partial/<origin>.<build file>            resumable, never trusted
 /// └── images/<origin>/<distribution>/<release>/<arch>/<variant>/
 ///     ├── lock                                 held while the image is fetched: one download for everybody
@@ -32,6 +33,11 @@ pub use prune::{Check, Pruned};
 ///
 /// A blob may be shared; what a build consists of is known per origin, so one server's word never counts for another.
 /// Everything appears by a rename: a process killed at any moment leaves a cache that the next one can use.
+///
+/// What a later create needs is kept as an archive, and not as a tree. One digest vouches for all of it and is checked in a
+/// fraction of the time that unpacking takes; there is no set-id file, device or foreign owner in the cache that
+/// somebody could reach; whatever the image excludes in a mode is left out when it is unpacked; and deltas start from
+/// it. It is not compressed: decoding is most of what a create costs.
 #[derive(Debug)]
 pub struct Cache {
     root: PathBuf,
@@ -107,15 +113,61 @@ impl Cache {
         Ok(None)
     }
 
+    /// Whether the cache has a file of this name, sound or not.
+    fn has(&self, digest: &FileDigest) -> Result<bool, CacheError> {
+        Ok(self.blob_path(digest)?.exists())
+    }
+
     /// Opens a file that this process put there itself, a moment ago and verified.
     pub fn new_blob(&self, digest: &FileDigest) -> Result<File, CacheError> {
         let path = self.blob_path(digest)?;
         fs::File::open(&path).map(|file| file.into_parts().0).map_err(|source| CacheError::Storage { path, source })
     }
 
+    /// An empty file that will become part of the cache. What an earlier process began under this identity is dropped:
+    /// the caller holds the lock of the image.
+    pub fn draft(&self, origin: &Origin, identity: &str) -> io::Result<Draft> {
+        let path = self.partial(origin, identity);
+        let file = File::create(&path)?;
+        self.owner.give(&file)?;
+        Ok(Draft { path, file, placed: false })
+    }
+
+    /// Puts a finished file in its place. It is not forced to disk: what a power cut takes away is noticed at the next
+    /// use, and made again.
+    pub fn place(&self, mut draft: Draft, digest: &FileDigest) -> Result<(), CacheError> {
+        let path = self.blob_path(digest)?;
+        fs::rename(&draft.path, &path).map_err(|source| CacheError::Storage { path, source })?;
+        draft.placed = true;
+        Ok(())
+    }
+
     /// Gives what is new in the cache to its owner.
     pub fn adopt(&self) -> Result<(), CacheError> {
         self.owner.adopt(&self.root).map_err(|source| CacheError::Storage { path: self.root.clone(), source })
+    }
+}
+
+/// A file that is being written for the cache. Dropped without being placed, it is removed.
+#[derive(Debug)]
+pub struct Draft {
+    path: PathBuf,
+    file: File,
+    placed: bool,
+}
+
+impl Draft {
+    /// The file to write to.
+    pub fn file(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.placed {
+            let _ = files::remove_if_there(&self.path);
+        }
     }
 }
 

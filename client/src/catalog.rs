@@ -137,6 +137,8 @@ pub struct Build {
     pub rootfs: RemoteFile,
     /// The LXC metadata.
     pub metadata: RemoteFile,
+    /// What the tar archive in the root file system must be, if the server says.
+    pub tar: Option<FileDigest>,
 }
 
 impl Build {
@@ -149,6 +151,7 @@ impl Build {
             cache_expiry: version.cache_expiry,
             rootfs: file(version.item(BuildFile::RootfsTarXz)?),
             metadata: file(version.item(BuildFile::MetaTarXz)?),
+            tar: version.item(BuildFile::RootfsTarXz)?.tar,
         })
     }
 
@@ -162,6 +165,7 @@ impl Build {
             cache_expiry: None,
             rootfs: file(BuildFile::RootfsTarXz),
             metadata: file(BuildFile::MetaTarXz),
+            tar: None,
         })
     }
 }

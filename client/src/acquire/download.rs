@@ -10,16 +10,18 @@ use formats::image::ImageId;
 use formats::metadata::LxcMetadata;
 use formats::record::BuildFile;
 
-use super::{AcquireError, Acquired, Source};
+use super::{AcquireError, Acquired, Opened, Source};
 use crate::cache::{CachedBuild, Entry};
 use crate::catalog::{Build, RemoteFile};
+use crate::files::Lock;
 use crate::narrator::Step;
 use crate::repository::RepositoryError;
 
 impl Source<'_> {
     /// Downloads a build and stores it. The metadata is read before the build is stored, so the cache holds no build
     /// that cannot become a container.
-    pub(super) fn fetch(&self, build: &Build, entry: &Entry) -> Result<Acquired, AcquireError> {
+    pub(super) fn fetch(&self, build: &Build, entry: Entry, lock: Lock) -> Result<Acquired<'_>, AcquireError> {
+        let tar = build.tar;
         let (rootfs_digest, rootfs) = self.file(build, &build.rootfs, BuildFile::RootfsTarXz)?;
         let (metadata_digest, metadata) = self.file(build, &build.metadata, BuildFile::MetaTarXz)?;
         let metadata = read_metadata(&build.image, metadata)?;
@@ -29,11 +31,12 @@ impl Source<'_> {
             fetched: self.now,
             rootfs: rootfs_digest,
             metadata: metadata_digest,
+            tar,
         };
         entry.store(&build)?;
         let detail = format!("{}  {}  {}", build.rootfs.sha256.short(), build.image, build.build.as_str());
         self.narrator.tell_about(Step::Ready, &detail);
-        Ok(Acquired { build, rootfs, metadata })
+        Ok(self.acquired(Opened { build, rootfs, metadata, is_decoded: false }, entry, lock))
     }
 
     fn file(&self, build: &Build, remote: &RemoteFile, file: BuildFile) -> Result<(FileDigest, File), AcquireError> {

@@ -50,6 +50,10 @@ pub struct CachedBuild {
     pub rootfs: FileDigest,
     /// The LXC metadata.
     pub metadata: FileDigest,
+    /// The tar archive in the root file system: as the server says, or as it was found by decoding. It is in the cache
+    /// once somebody has decoded it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tar: Option<FileDigest>,
 }
 
 impl Entry {
@@ -184,6 +188,7 @@ mod tests {
             fetched: Timestamp::from_unix(0),
             rootfs: FileDigest::of(b"rootfs"),
             metadata: FileDigest::of(b"metadata"),
+            tar: None,
         }
     }
 

@@ -54,7 +54,8 @@ impl Cache {
             let current = entry.current().filter(|_| !everything).map(|current| current.build);
             for build in entry.all() {
                 if current.as_ref() == Some(&build.build) {
-                    needed.extend([build.rootfs, build.metadata].map(|digest| digest.sha256.to_string()));
+                    let digests = [build.rootfs, build.metadata].into_iter().chain(build.tar);
+                    needed.extend(digests.map(|digest| digest.sha256.to_string()));
                 } else {
                     entry.forget(&build.build)?;
                     pruned.builds += 1;
@@ -78,7 +79,11 @@ impl Cache {
     pub fn verify(&self) -> Result<Vec<Check>, CacheError> {
         let is_sound = |digest: &FileDigest| Ok::<_, CacheError>(self.blob(digest)?.is_some());
         let check = |(_, build, _): (String, CachedBuild, bool)| {
-            let sound = is_sound(&build.rootfs)? & is_sound(&build.metadata)?;
+            let decoded = match &build.tar {
+                Some(tar) if self.has(tar)? => is_sound(tar)?,
+                _ => true,
+            };
+            let sound = is_sound(&build.rootfs)? & is_sound(&build.metadata)? & decoded;
             Ok(Check { build, sound })
         };
         self.builds()?.into_iter().map(check).collect()
@@ -142,10 +147,10 @@ mod tests {
             let build = BuildName::new(name).unwrap();
             let [rootfs, metadata] = content;
             let fetched = Timestamp::from_unix(0);
-            entry
-                .store(&CachedBuild { image: image.clone(), build: build.clone(), fetched, rootfs, metadata })
-                .unwrap();
-            let current = CurrentBuild { image: image.clone(), aliases: vec![], build, fresh_until: fetched };
+            let (image, tar) = (image.clone(), None);
+            let stored = CachedBuild { image: image.clone(), build: build.clone(), fetched, rootfs, metadata, tar };
+            entry.store(&stored).unwrap();
+            let current = CurrentBuild { image, aliases: vec![], build, fresh_until: fetched };
             entry.set_current(&current).unwrap();
         }
         std::fs::write(cache.partial(&origin(), "x"), "left over").unwrap();

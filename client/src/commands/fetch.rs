@@ -26,7 +26,9 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
     let origin = args.source.origin(&Config::load(&context.directories)?, args.image.remote.as_ref())?;
     let policy = if args.offline { Policy::Offline } else { Policy::Refresh };
-    let acquired = args.source.with(context, origin, |source| Ok(source.acquire(&args.image.query, policy)?))?;
-    context.printer.data(format_args!("{}@{}", acquired.build.image, acquired.build.build.as_str()));
-    Ok(ExitStatus::Done)
+    args.source.with(context, origin, |source| {
+        let acquired = source.acquire(&args.image.query, policy)?;
+        context.printer.data(format_args!("{}@{}", acquired.build.image, acquired.build.build.as_str()));
+        Ok(ExitStatus::Done)
+    })
 }

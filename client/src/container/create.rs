@@ -49,7 +49,7 @@ impl Plan<'_> {
     ///
     /// It is made as `.<name>.new`, which LXC does not list, and appears by a rename. What a killed process left
     /// there is replaced by the next create of this name.
-    pub fn carry_out(&self, image: Acquired) -> Result<PathBuf, CreateError> {
+    pub fn carry_out(&self, image: Acquired<'_>) -> Result<PathBuf, CreateError> {
         let directory = self.directory()?;
         let staging = Staging::begin(self.containers, self.name)?;
         let placeholders = Placeholders::new(self.name.as_str(), &directory, &directory.join("rootfs"));
@@ -81,7 +81,7 @@ impl Plan<'_> {
     /// Writes `config` and `fstab`. Nothing of the image is unpacked before its configuration was accepted.
     fn configure(
         &self,
-        image: &Acquired,
+        image: &Acquired<'_>,
         directory: &Path,
         staging: &Path,
         placeholders: &Placeholders,

@@ -1,22 +1,21 @@
 //! A root file system, from a verified archive to one that knows its container's name.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use archive::beneath::RootDir;
 use archive::unpack::{Excludes, UnpackError, UnpackOptions, UnpackSummary, unpack};
-use archive::xz::{DecodeLimits, Decoder};
 use formats::compat::{CompatLevel, Mode};
 use formats::metadata::{LxcMetadata, MemberKind};
 
 use super::placeholders::Placeholders;
+use crate::acquire::Rootfs;
 
 /// Unpacks a root file system into an existing directory, without what the image excludes in this mode, and fills in
 /// its templates. Everything after the unpacking happens beneath the directory: no link in the image leads out of it.
 pub fn populate(
     rootfs: &Path,
-    archive: File,
+    archive: Rootfs<'_>,
     metadata: &LxcMetadata,
     (mode, level): (Mode, CompatLevel),
     placeholders: &Placeholders,
@@ -24,8 +23,7 @@ pub fn populate(
     let excludes = metadata.relevant(MemberKind::Excludes, mode, level).unwrap_or_default();
     let mut options = UnpackOptions::for_this_process().map_err(RootfsError::of("/proc/self/uid_map"))?;
     options.excludes = Excludes::from_lines(excludes.as_bytes());
-    let decoder = Decoder::new(archive, &DecodeLimits::default()).map_err(UnpackError::Read)?;
-    let summary = unpack(decoder, rootfs, &options)?;
+    let summary = archive.read(|tar| unpack(tar, rootfs, &options))?;
     let root = RootDir::open(rootfs).map_err(RootfsError::of(&rootfs.display().to_string()))?;
     root.create_dir_all("dev/pts").map_err(RootfsError::of("dev/pts"))?;
     for template in metadata.lines(MemberKind::Templates, mode, level) {

@@ -19,7 +19,11 @@ use crate::files::{self, Owner};
 ///
 /// The configuration is checked before anything is unpacked and written after everything is: a killed template leaves
 /// the configuration as liblxc wrote it.
-pub(super) fn fill(options: &Options, image: Acquired, source: &Source<'_>) -> Result<Option<String>, TemplateError> {
+pub(super) fn fill(
+    options: &Options,
+    image: Acquired<'_>,
+    source: &Source<'_>,
+) -> Result<Option<String>, TemplateError> {
     let config_path = options.path.join("config");
     let failed = |path: &Path| {
         let path = path.to_owned();

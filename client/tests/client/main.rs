@@ -8,4 +8,5 @@ mod containers;
 mod remotes;
 mod template;
 mod trust;
+mod warm;
 mod world;
