@@ -108,10 +108,10 @@ impl Server {
                 let digest = FileDigest::of(&content);
                 files.insert(path.clone(), content);
                 let (ftype, tar) = (ftype(file).to_owned(), None);
-                let (combined_squashfs_sha256, combined_rootxz_sha256) = (None, None);
+                let (delta_base, combined_squashfs_sha256, combined_rootxz_sha256) = (None, None, None);
                 items.insert(
                     file.name().to_owned(),
-                    Item { ftype, path, digest, tar, combined_squashfs_sha256, combined_rootxz_sha256 },
+                    Item { ftype, path, digest, tar, delta_base, combined_squashfs_sha256, combined_rootxz_sha256 },
                 );
             }
             let product = products.entry(record.image.product_name()).or_insert_with(|| Product {

@@ -6,6 +6,7 @@
 //! | [`time`], [`digest`], [`compat`] | points in time, sha256 and sizes, LXC compat levels and modes |
 //! | [`index`] | the classic LXC index, parsed and rendered |
 //! | [`streams`] | simplestreams documents, ours and Incus's |
+//! | [`delta`] | files that make the rootfs of a build out of that of an earlier one |
 //! | [`metadata`] | LXC metadata (`meta.tar.xz`) and Incus metadata (`metadata.yaml`) as values |
 //! | [`lxc_config`] | the `lxc.*` configuration language |
 //! | [`record`] | the build record, `build.json` |
@@ -18,6 +19,7 @@
 pub mod arch;
 pub mod certificate;
 pub mod compat;
+pub mod delta;
 pub mod digest;
 pub mod image;
 pub mod index;

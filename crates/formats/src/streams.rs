@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::delta::DeltaKind;
 use crate::digest::{FileDigest, Sha256};
 use crate::image::ImageId;
 use crate::name::Name;
@@ -136,12 +137,19 @@ impl Version {
     pub fn item(&self, file: BuildFile) -> Option<&Item> {
         self.items.get(file.name())
     }
+
+    /// The deltas of a kind, each with the serial of the build it starts from. Items whose base is no serial of ours
+    /// are passed over.
+    pub fn deltas(&self, kind: DeltaKind) -> impl Iterator<Item = (Serial, &Item)> {
+        let deltas = self.items.values().filter(move |item| item.ftype == kind.ftype());
+        deltas.filter_map(|item| Some((item.delta_base.as_ref()?.parse().ok()?, item)))
+    }
 }
 
 /// One file of a build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
-    /// What the file is, in simplestreams' words: see [`ftype`].
+    /// What the file is, in simplestreams' words: see [`ftype`], and [`DeltaKind::ftype`] for deltas.
     pub ftype: String,
     /// Relative to the repository's root.
     pub path: String,
@@ -151,6 +159,9 @@ pub struct Item {
     /// For `rootfs.tar.xz`: size and digest of the archive before compression, which deltas are made of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tar: Option<FileDigest>,
+    /// For deltas: the version of the same product that they start from. [`crate::delta`] describes the formats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delta_base: Option<String>,
     /// For Incus and LXD metadata: the image fingerprint together with `rootfs.squashfs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub combined_squashfs_sha256: Option<Sha256>,
@@ -200,6 +211,23 @@ mod tests {
         assert_eq!(serial.as_str(), "20261121_0100");
         assert_eq!(version.item(BuildFile::RootfsTarXz).unwrap().digest, FileDigest::of(b"abc"));
         assert_eq!(product.builds().count(), 2);
+    }
+
+    #[test]
+    fn a_delta_is_found_by_its_type_and_names_the_build_it_starts_from() {
+        let version: Version = serde_json::from_str(
+            r#"{"items": {
+                "rootfs.tar.20261120_0100.zst": {"ftype": "root.tar.zst-patch", "delta_base": "20261120_0100",
+                    "path": "images/x/rootfs.tar.20261120_0100.zst", "size": 3,
+                    "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
+                "root.vcdiff": {"ftype": "squashfs.vcdiff", "delta_base": "20261120_01:00",
+                    "path": "images/x/root.vcdiff", "size": 3,
+                    "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}}}"#,
+        )
+        .unwrap();
+        let (base, item) = version.deltas(DeltaKind::Tar).next().unwrap();
+        assert_eq!((base.as_str(), item.digest), ("20261120_0100", FileDigest::of(b"abc")));
+        assert_eq!(version.deltas(DeltaKind::Squashfs).count(), 0);
     }
 
     #[test]

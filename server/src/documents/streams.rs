@@ -93,6 +93,7 @@ fn version(record: &BuildRecord, named: &mut HashSet<Sha256>) -> Version {
             path: layout::build_file(&record.image, &record.serial, file.name()),
             digest: *digest,
             tar: (*file == BuildFile::RootfsTarXz).then_some(record.rootfs_tar),
+            delta_base: None,
             combined_squashfs_sha256: combined(BuildFile::RootfsSquashfs),
             combined_rootxz_sha256: combined(BuildFile::RootfsTarXz),
         };
