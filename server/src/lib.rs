@@ -10,7 +10,7 @@
 //! | [`catalog`], [`offers`] | what the store says about its builds, and which clients each suits |
 //! | [`documents`] | the documents of a generation as values: index, streams, certificates |
 //! | [`generation`], [`publish`] | generations on disk, and how a new one becomes visible |
-//! | [`config`], [`tls`], [`serve`] | the running server |
+//! | [`config`], [`tls`], [`serve`] | the running server, with the pages for people |
 //! | [`checkpoint`], [`files`], [`limits`] | where tests kill us, files that appear whole, every limit |
 //!
 //! Data flows one way: a build directory is imported into the store, a publish makes a generation from the store, and

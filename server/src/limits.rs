@@ -9,6 +9,8 @@ pub struct Limits {
     pub record_bytes: u64,
     /// Largest sum of the members of a `meta.tar.xz`.
     pub metadata_bytes: u64,
+    /// Largest `packages.json` that is shown.
+    pub packages_bytes: u64,
     /// Largest file that is read whole to be served: signatures, sums, records.
     pub small_file_bytes: u64,
     /// Connections served at a time; more wait to be accepted.
@@ -36,6 +38,7 @@ impl Default for Limits {
         Self {
             record_bytes: 1 << 20,
             metadata_bytes: 4 << 20,
+            packages_bytes: 8 << 20,
             small_file_bytes: 1 << 20,
             connections: 20_000,
             streams_per_connection: 100,

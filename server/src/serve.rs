@@ -11,6 +11,7 @@ mod document;
 mod file;
 mod hkp;
 mod keeper;
+mod page;
 mod respond;
 mod route;
 mod snapshot;
@@ -19,6 +20,7 @@ mod stall;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use axum::Router;
@@ -54,6 +56,8 @@ pub struct Settings {
     pub allow_plain: bool,
     /// Certificate and protocols.
     pub tls: Arc<rustls::ServerConfig>,
+    /// The fingerprint of the repository certificate.
+    pub fingerprint: String,
     /// The validity of generations this server makes.
     pub validity: Span,
     /// The limits.
@@ -76,6 +80,8 @@ pub struct Listening {
 struct State {
     current: ArcSwap<Snapshot>,
     files: Files,
+    site: page::Site,
+    started: SystemTime,
 }
 
 /// Runs the server until SIGTERM or SIGINT; answers under way are finished. `ready` is called once connections are
@@ -100,10 +106,6 @@ async fn serve(
     ready: impl FnOnce(&Listening) -> io::Result<()>,
 ) -> Result<(), ServeError> {
     let current = Generation::current(&settings.data)?.ok_or(ServeError::NoGeneration)?;
-    let state = Arc::new(State {
-        current: ArcSwap::from_pointee(Snapshot::load(&current)?),
-        files: Files::new(Store::new(&settings.data), settings.limits),
-    });
     let (tls, tls_address) = bind(&settings.listen).await?;
     let plain = match &settings.plain_listen {
         Some(address) => Some(bind(address).await?),
@@ -115,6 +117,12 @@ async fn serve(
         url: format!("https://{}", reachable(tls_address)),
     };
 
+    let state = Arc::new(State {
+        current: ArcSwap::from_pointee(Snapshot::load(&current)?),
+        files: Files::new(Store::new(&settings.data), settings.limits),
+        site: page::Site { url: listening.url.clone(), fingerprint: settings.fingerprint.clone() },
+        started: SystemTime::now(),
+    });
     let (stop, stopped) = watch::channel(());
     let accepting = Accepting::new(router(Arc::clone(&state)), settings.limits, stopped);
     let acceptor = TlsAcceptor::from(Arc::clone(&settings.tls));

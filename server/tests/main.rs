@@ -13,6 +13,7 @@ mod hostile;
 mod import;
 mod killed;
 mod offline_primary;
+mod page;
 mod requests;
 mod signatures;
 mod tls;

@@ -30,6 +30,7 @@ pub struct FakeImage {
     rootfs: FakeRootfs,
     members: BTreeMap<String, Vec<u8>>,
     incus: bool,
+    packages: Option<String>,
 }
 
 impl FakeImage {
@@ -40,7 +41,7 @@ impl FakeImage {
         let serial = "20260101_0000".parse().expect("a serial");
         let members = members();
         let (aliases, requirements) = (Vec::new(), BTreeMap::new());
-        Self { image, serial, aliases, end_of_life: None, requirements, rootfs, members, incus: false }
+        Self { image, serial, aliases, end_of_life: None, requirements, rootfs, members, incus: false, packages: None }
     }
 
     /// Sets the serial, `20261123_0522`. The cached copy should be refreshed thirty days after it.
@@ -121,6 +122,13 @@ impl FakeImage {
         self
     }
 
+    /// Adds `packages.json`.
+    #[must_use]
+    pub fn packages(mut self, json: &str) -> Self {
+        self.packages = Some(json.to_owned());
+        self
+    }
+
     /// The id of the image.
     pub fn id(&self) -> &ImageId {
         &self.image
@@ -138,6 +146,9 @@ impl FakeImage {
             (BuildFile::MetaTarXz, xz(&archive(&members))),
             (BuildFile::ImageYaml, format!("image:\n  distribution: {}\n", self.image.distribution).into_bytes()),
         ]);
+        if let Some(packages) = &self.packages {
+            files.insert(BuildFile::PackagesJson, packages.clone().into_bytes());
+        }
         if self.incus {
             let metadata = |agent: &str| {
                 let yaml = format!(

@@ -98,13 +98,14 @@ pub fn run(args: &ServeArgs, context: &Context) -> Result<ExitStatus, Error> {
         plain_listen: args.plain_listen.clone().or(config.plain_listen),
         allow_plain: args.allow_plain || config.allow_plain.unwrap_or(false),
         tls,
+        fingerprint: keys.repository_fingerprint().to_string(),
         validity,
         limits: Limits::default(),
     };
     let introduction = Introduction {
         chosen: Chosen { listen: listen.is_none(), data: !context.data_is_chosen },
         authority: authority.as_ref(),
-        fingerprint: keys.repository_fingerprint().to_string(),
+        fingerprint: settings.fingerprint.clone(),
         allow_plain: settings.allow_plain,
         validity,
     };

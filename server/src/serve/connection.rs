@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use super::page::PlainPort;
 use super::stall::Impatient;
 use crate::limits::Limits;
 
@@ -72,6 +73,7 @@ impl Accepting {
 
     async fn serve(self, stream: TcpStream, listener: Listener) -> io::Result<()> {
         stream.set_nodelay(true)?;
+        let is_plain_port = matches!(listener, Listener::Plain);
         let acceptor = match listener {
             Listener::Plain => None,
             Listener::Tls(acceptor) => Some(acceptor),
@@ -82,10 +84,10 @@ impl Accepting {
             }
         };
         let stream = Impatient::new(stream, self.limits.stalled);
-        let Some(acceptor) = acceptor else { return self.speak(stream, false).await };
+        let Some(acceptor) = acceptor else { return self.speak(stream, false, is_plain_port).await };
         let stream = timeout(self.limits.handshake, acceptor.accept(stream)).await??;
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        self.speak(stream, is_http2).await
+        self.speak(stream, is_http2, false).await
     }
 
     /// HTTP over an established stream. The version is known beforehand, so no client can linger over its first bytes.
@@ -93,9 +95,16 @@ impl Accepting {
         mut self,
         stream: S,
         is_http2: bool,
+        is_plain_port: bool,
     ) -> io::Result<()> {
         let router = TowerToHyperService::new(self.router);
-        let service = service_fn(move |request| router.call(normalised(request)));
+        let service = service_fn(move |request| {
+            let mut request = normalised(request);
+            if is_plain_port {
+                request.extensions_mut().insert(PlainPort);
+            }
+            router.call(request)
+        });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()

@@ -45,6 +45,11 @@ impl Files {
         Self { store, limits, records: Mutex::default() }
     }
 
+    /// The store itself.
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// How much of a file is read at a time.
     pub(super) fn read_bytes(&self) -> usize {
         self.limits.read_bytes

@@ -1,20 +1,25 @@
 //! Answers.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::extract::{Request, State as StateOf};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use formats::digest::Sha256;
 use formats::time::Timestamp;
 
 use super::State;
 use super::body::FileBody;
 use super::conditional::{Entity, Selection};
-use super::document::{Cache, Document, content_type};
+use super::document::{Cache, Document, content_type, etag};
 use super::file::{Content, Opened};
+use super::page;
 use super::route::Route;
 
 /// `/healthz`: whether what is published can be used.
@@ -26,11 +31,12 @@ pub(super) async fn health(StateOf(state): StateOf<Arc<State>>) -> Response {
 
 /// Everything of the repository.
 pub(super) async fn repository(StateOf(state): StateOf<Arc<State>>, request: Request) -> Response {
-    if ![Method::GET, Method::HEAD].contains(request.method()) {
+    let (request, _) = request.into_parts();
+    if ![Method::GET, Method::HEAD].contains(&request.method) {
         let allow = [(header::ALLOW, HeaderValue::from_static("GET, HEAD"))];
         return (allow, phrase(StatusCode::METHOD_NOT_ALLOWED)).into_response();
     }
-    match Route::parse(request.uri().path()) {
+    match Route::parse(request.uri.path()) {
         Err(_) => phrase(StatusCode::BAD_REQUEST),
         Ok(Route::Document(path)) => {
             let snapshot = state.current.load_full();
@@ -39,6 +45,7 @@ pub(super) async fn repository(StateOf(state): StateOf<Arc<State>>, request: Req
                 None => phrase(StatusCode::NOT_FOUND),
             }
         }
+        Ok(Route::Page(page)) => page::show(&state, &request, page).await,
         Ok(Route::File { channel, build, file }) => {
             if channel.is_some_and(|channel| !state.current.load().has_channel(&channel)) {
                 return phrase(StatusCode::NOT_FOUND);
@@ -66,36 +73,46 @@ pub(super) fn phrase(status: StatusCode) -> Response {
     (status, cache, format!("{text}\n")).into_response()
 }
 
-fn answer_document(request: &Request, document: &Document, modified: SystemTime) -> Response {
+fn answer_document(request: &Parts, document: &Document, modified: SystemTime) -> Response {
     let entity = Entity { size_bytes: document.bytes.len() as u64, etag: document.etag.clone(), modified };
-    answer(request, &entity, document.content_type, document.cache, |part| {
-        let [start, end] = [part.start, part.end].map(|place| usize::try_from(place).unwrap_or(usize::MAX));
-        Body::from(document.bytes.slice(start..end))
-    })
+    answer(request, &entity, document.content_type, document.cache, |part| slice(&document.bytes, part))
 }
 
-fn answer_file(request: &Request, state: &State, opened: Opened, name: &str) -> Response {
+/// Answers with bytes that were made for this request.
+pub(super) fn answer_bytes(
+    request: &Parts,
+    bytes: &Bytes,
+    content_type: &'static str,
+    modified: SystemTime,
+) -> Response {
+    let entity = Entity { size_bytes: bytes.len() as u64, etag: etag(&Sha256::of(bytes)), modified };
+    answer(request, &entity, content_type, Cache::Revalidate, |part| slice(bytes, part))
+}
+
+fn slice(bytes: &Bytes, part: Range<u64>) -> Body {
+    let [start, end] = [part.start, part.end].map(|place| usize::try_from(place).unwrap_or(usize::MAX));
+    Body::from(bytes.slice(start..end))
+}
+
+fn answer_file(request: &Parts, state: &State, opened: Opened, name: &str) -> Response {
     // A connection of HTTP/2 can ask for many files at once.
-    let piece_bytes = state.files.read_bytes() / if request.version() == Version::HTTP_2 { 4 } else { 1 };
+    let piece_bytes = state.files.read_bytes() / if request.version == Version::HTTP_2 { 4 } else { 1 };
     answer(request, &opened.entity, content_type(name), Cache::Immutable, |part| match opened.content {
-        Content::Bytes(bytes) => {
-            let [start, end] = [part.start, part.end].map(|place| usize::try_from(place).unwrap_or(usize::MAX));
-            Body::from(bytes.slice(start..end))
-        }
+        Content::Bytes(bytes) => slice(&bytes, part),
         Content::File(file) => Body::new(FileBody::new(file, part, piece_bytes)),
     })
 }
 
 /// Answers with the part of an entity that was asked for. `body` makes the body of a part that lies within it.
 fn answer(
-    request: &Request,
+    request: &Parts,
     entity: &Entity,
     content_type: &'static str,
     cache: Cache,
-    body: impl FnOnce(std::ops::Range<u64>) -> Body,
+    body: impl FnOnce(Range<u64>) -> Body,
 ) -> Response {
     let size = entity.size_bytes;
-    let (status, part) = match entity.select(request.method(), request.headers()) {
+    let (status, part) = match entity.select(&request.method, &request.headers) {
         Selection::Whole => (StatusCode::OK, Some(0..size)),
         Selection::Part(part) => (StatusCode::PARTIAL_CONTENT, Some(part)),
         Selection::NotModified => (StatusCode::NOT_MODIFIED, None),
@@ -126,7 +143,7 @@ fn answer(
     {
         headers.insert(header::CONTENT_RANGE, range);
     }
-    if request.method() == Method::GET {
+    if request.method == Method::GET {
         *response.body_mut() = body(part);
     }
     response

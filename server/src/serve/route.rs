@@ -4,6 +4,7 @@ use formats::image::ImageId;
 use formats::layout;
 use formats::record::BuildFile;
 
+use super::page::Page;
 use crate::store::{BuildId, RECORD};
 
 /// A path that was understood. Files are named by types that can name nothing outside the store.
@@ -11,6 +12,8 @@ use crate::store::{BuildId, RECORD};
 pub(super) enum Route {
     /// A document of the current generation, by its path; perhaps there is none.
     Document(String),
+    /// A page for people.
+    Page(Page),
     /// A file of a build.
     File {
         /// The channel whose prefix it was asked under.
@@ -60,11 +63,23 @@ impl Route {
         if segments.iter().any(is_bad) || decoded.chars().any(char::is_control) {
             return Err(BadPath);
         }
+        if let Some(page) = page(&segments) {
+            return Ok(Self::Page(page));
+        }
         let (channel, rest) = match segments.as_slice() {
             ["c", channel, rest @ ..] => (Some(*channel), rest),
             rest => (None, rest),
         };
         Ok(file(channel, rest).unwrap_or_else(|| Self::Document(segments.join("/"))))
+    }
+}
+
+fn page(segments: &[&str]) -> Option<Page> {
+    match segments {
+        [] => Some(Page::Images),
+        ["style.css"] => Some(Page::Style),
+        ["images", parts @ ..] if parts.len() == 4 => parts.join("/").parse().ok().map(Page::Image),
+        _ => None,
     }
 }
 
@@ -77,7 +92,8 @@ fn file(channel: Option<&str>, segments: &[&str]) -> Option<Route> {
     Some(Route::File { channel: channel.map(str::to_owned), build, file: StoreFile::parse(name)? })
 }
 
-fn decode(path: &str) -> Result<String, BadPath> {
+/// The text of a path or a part of a query, its escapes decoded once.
+pub(super) fn decode(path: &str) -> Result<String, BadPath> {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.bytes();
     while let Some(byte) = rest.next() {

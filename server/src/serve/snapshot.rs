@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use formats::certificate::Certificate;
 use tokio::time::Instant;
 
 use super::document::Document;
+use super::page;
+use super::page::listing::Listing;
 use crate::channel::Channel;
 use crate::documents::Edition;
 use crate::generation::Generation;
@@ -23,6 +26,9 @@ use crate::generation::Generation;
 pub(super) struct Snapshot {
     pub(super) edition: Edition,
     pub(super) certificates: Vec<Certificate>,
+    /// The pages for people that were asked for.
+    pub(super) pages: page::Made,
+    listing: OnceLock<Listing>,
     documents: HashMap<String, Document>,
     /// The old signatures of indexes that changed, by the path of the index.
     old_signatures: HashMap<String, Document>,
@@ -42,7 +48,8 @@ impl Snapshot {
             (path, document)
         });
         let (documents, old_signatures) = (documents.collect(), HashMap::new());
-        Ok(Self { edition, certificates, documents, old_signatures, settled: Instant::now() })
+        let (pages, listing) = (page::Made::default(), OnceLock::new());
+        Ok(Self { edition, certificates, pages, listing, documents, old_signatures, settled: Instant::now() })
     }
 
     /// This generation as the one after `previous`.
@@ -95,6 +102,13 @@ impl Snapshot {
             || self.documents.contains_key(&format!("c/{channel}/{}", formats::layout::STREAMS_INDEX))
     }
 
+    /// The images of channel `stable`. The first call reads them from the streams.
+    pub(super) fn listing(&self) -> &Listing {
+        let images =
+            || self.documents.get(formats::layout::STREAMS_IMAGES).map(|document| Listing::of(&document.bytes));
+        self.listing.get_or_init(|| images().unwrap_or_default())
+    }
+
     /// The time of publication, which is when every document was made as far as clients can tell.
     pub(super) fn modified(&self) -> SystemTime {
         self.edition.published.into()
@@ -119,6 +133,8 @@ mod tests {
         Snapshot {
             edition: Edition { serial: 1, published: now, expires: now },
             certificates: vec![],
+            pages: page::Made::default(),
+            listing: OnceLock::new(),
             documents: documents.collect(),
             old_signatures: HashMap::new(),
             settled: Instant::now(),
