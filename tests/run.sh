@@ -35,6 +35,9 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 machine_state >"$scratch/before"
 
+# Some tests build real Debian images; without this variable, `cargo test` alone downloads nothing.
+export ROOTCELLAR_TEST_NETWORK=1
+
 status=0
 cargo test --workspace --locked -- "$@" || status=$?
 
