@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "everything here is a test")]
 
 mod embedded_runtime;
+mod embedded_unprivileged;
 mod python_lxc;
 mod quickstart;
 mod refusals;

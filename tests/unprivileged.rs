@@ -66,7 +66,7 @@ fn boots_and_stops(user: &TestUser) {
 
 /// Runs a command of the user in control groups that belong to the user, as a login session would have them: without
 /// any, systemd in the container could not make its own.
-fn in_own_control_groups(user: &TestUser, command: &str) -> Outcome {
+pub(crate) fn in_own_control_groups(user: &TestUser, command: &str) -> Outcome {
     let (name, home) = (user.name(), user.home().display());
     let enter = hierarchies().into_iter().map(|hierarchy| {
         format!(

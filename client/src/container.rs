@@ -4,4 +4,5 @@ pub mod compose;
 pub mod create;
 pub mod placeholders;
 pub mod policy;
+pub(crate) mod populate;
 pub mod rootfs;

@@ -17,14 +17,20 @@
 //! The functions here block and must not be called from asynchronous code. A program other than `rootcellar` says with
 //! [`Container::with_executable`] where `rootcellar` is.
 //!
-//! It needs root. The container has no user namespace: capabilities, devices, system calls and cgroups keep its root in
-//! bounds, as they do for privileged LXC containers, and like these it is no jail for hostile code.
+//! With `lxc.idmap` the container has a user namespace, and everything works for a plain user, too, who has subordinate
+//! ids and newuidmap(1). Without it only root can start the container: capabilities, devices, system calls and cgroups
+//! keep the container's root in bounds, as they do for privileged LXC containers, and like these it is no jail for
+//! hostile code.
 
 pub(crate) mod cleaner;
 pub(crate) mod error;
+pub(crate) mod executable;
+pub(crate) mod idmap;
 pub(crate) mod join;
 pub(crate) mod launcher;
+pub(crate) mod mapped;
 pub(crate) mod monitor;
+pub(crate) mod sys;
 
 mod auto_mount;
 mod builtin;
@@ -33,7 +39,6 @@ mod cgroup;
 mod config;
 mod console;
 mod devices;
-mod executable;
 mod halt;
 mod hierarchy;
 mod lock;
@@ -42,6 +47,7 @@ mod plan;
 mod process;
 mod relay;
 mod removal;
+mod room;
 mod seccomp;
 mod settings;
 mod signal;
@@ -50,8 +56,8 @@ mod start;
 mod state;
 mod status;
 mod stop;
-mod sys;
 mod unmounted;
+mod user_namespace;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -59,6 +65,7 @@ use std::process::Command;
 use formats::name::Name;
 
 pub use error::{ConfigProblem, Error};
+pub use idmap::{IdMap, IdMapError};
 pub use settings::Notice;
 pub use start::{StartOptions, Started};
 pub use state::End;
@@ -68,6 +75,7 @@ pub use stop::{StopOptions, Stopped};
 use error::failed;
 use executable::Executable;
 use lock::Lock;
+use mapped::Work;
 use state::StateDir;
 
 /// One container.
@@ -175,7 +183,6 @@ impl Container {
         run: impl FnOnce(&mut Command) -> std::io::Result<T>,
     ) -> Result<T, Error> {
         use std::os::fd::AsRawFd;
-        require_root()?;
         let status = self.status();
         let (Some(init), State::Running | State::Stopping) = (status.init, status.state) else {
             return Err(self.not_running());
@@ -200,7 +207,6 @@ impl Container {
 
     /// Deletes the container's directory. Refuses while the container runs, and while anything is mounted there.
     pub fn destroy(&self) -> Result<(), Error> {
-        require_root()?;
         let _lock = Lock::take(self)?;
         self.refuse_if_running()?;
         let directory = self.directory();
@@ -214,6 +220,12 @@ impl Container {
             return Err(refuse("other containers are snapshots of it".to_owned()));
         }
         self.clean()?;
+        if !rustix::process::geteuid().is_root()
+            && let Some(map) = start::settings(self).ok().map(|settings| settings.idmap).filter(|map| !map.is_empty())
+        {
+            let work = Work::RemoveDirectory(self.containers.clone(), self.name.to_string());
+            return mapped::run(&self.executable, &map, work).map(drop);
+        }
         removal::remove(&self.containers, self.name.as_str()).map_err(failed("delete", directory))
     }
 
@@ -236,7 +248,7 @@ impl Container {
 
     /// Removes what a monitor that was killed left behind. Only with the lock, and when nothing runs.
     fn clean(&self) -> Result<(), Error> {
-        if !self.state.exists() && !cgroup::Cgroup::new(&self.state.cgroup_path())?.exists() {
+        if !self.state.exists() && !cgroup::Cgroup::of(&self.state)?.exists() {
             return Ok(());
         }
         let mut command = self.executable.command();
@@ -261,10 +273,6 @@ pub fn list(containers: &Path) -> Result<Vec<Container>, Error> {
     let mut found: Vec<Container> = names.filter_map(|name| Container::open(containers, &name).ok()).collect();
     found.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(found)
-}
-
-fn require_root() -> Result<(), Error> {
-    if rustix::process::geteuid().is_root() { Ok(()) } else { Err(Error::NotRoot) }
 }
 
 #[cfg(test)]

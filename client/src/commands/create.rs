@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use formats::compat::Mode;
 use formats::lxc_config::LxcConfig;
 use formats::name::Name;
 use terminal::ExitStatus;
@@ -13,6 +14,7 @@ use crate::container::create::Plan;
 use crate::context::Context;
 use crate::files;
 use crate::narrator::{Narrator, Voice};
+use crate::runtime::IdMap;
 use crate::userns::Placement;
 
 /// Create a container from an image.
@@ -45,18 +47,20 @@ pub struct Args {
 
 /// Creates the container.
 pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(CommandError::NeedsRoot);
-    }
     let config = Config::load(&context.directories)?;
     let origin = args.source.origin(&config, args.image.remote.as_ref())?;
-    let defaults = defaults(args, context)?;
+    let (defaults, map) = with_map(defaults(args, context)?)?;
     let plan = Plan {
         containers: &context.directories.containers,
         name: &args.name,
         defaults: &defaults,
         allowed: &[config.allow_config_keys.as_slice(), &args.allow_config_key].concat(),
-        mode: Placement::of_this_process().map_err(CommandError::Placement)?.mode(),
+        mode: if map.is_empty() {
+            Placement::of_this_process().map_err(CommandError::Placement)?.mode()
+        } else {
+            Mode::User
+        },
+        map: &map,
         narrator: &Narrator::new(&context.printer, Voice::Program),
     };
     plan.directory()?;
@@ -78,9 +82,22 @@ fn defaults(args: &Args, context: &Context) -> Result<String, CommandError> {
         Some(given) => std::fs::read(given).map_err(unreadable)?,
         None => files::read_if_there(&path).map_err(unreadable)?.unwrap_or_default(),
     };
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    if LxcConfig::parse(&text).get("lxc.idmap").is_some() {
-        return Err(CommandError::IdMap { path });
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The ids that the configuration for new containers maps. Where it maps none, a plain user's containers get all of the
+/// user's subordinate ids, and the configuration says so.
+fn with_map(defaults: String) -> Result<(String, IdMap), CommandError> {
+    let config = LxcConfig::parse(&defaults);
+    let values = config.items().filter(|(key, _)| ["lxc.idmap", "lxc.id_map"].contains(key));
+    let map = IdMap::parse(values.map(|(_, value)| value))?;
+    let uid = rustix::process::geteuid();
+    if uid.is_root() || !map.is_empty() {
+        return Ok((defaults, map));
     }
-    Ok(text)
+    let user = nix::unistd::User::from_uid(uid.as_raw().into()).ok().flatten();
+    let name = user.map_or_else(|| uid.as_raw().to_string(), |user| user.name);
+    let map = IdMap::of_subordinates(&name, uid.as_raw())?;
+    let newline = if defaults.is_empty() || defaults.ends_with('\n') { "" } else { "\n" };
+    Ok((format!("{defaults}{newline}{}", map.to_config()), map))
 }

@@ -55,12 +55,9 @@ pub enum CommandError {
     /// A file the user named cannot be read.
     #[error("cannot read `{}`", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
-    /// Containers with the owners an image says need root.
-    #[error("making a container needs root: only root can give files the owners that the image says")]
-    NeedsRoot,
-    /// The configuration for new containers asks for a user namespace.
-    #[error("`{}` sets `lxc.idmap`, and `rootcellar create` makes containers without a user namespace only", path.display())]
-    IdMap { path: PathBuf },
+    /// The ids of a container's users.
+    #[error(transparent)]
+    IdMap(#[from] runtime::IdMapError),
     /// The standard streams.
     #[error("cannot ask")]
     Ask(#[source] io::Error),
@@ -94,12 +91,11 @@ impl Advice for CommandError {
             Self::RemoteExists { name } => Some(format!(
                 "`rootcellar remote trust {name}` pins its new key, `rootcellar remote remove {name}` forgets it"
             )),
-            Self::NeedsRoot => {
-                Some("run it as root, or use `lxc-create -t download`, which uses your subordinate ids".to_owned())
-            }
-            Self::IdMap { .. } => {
-                Some("use `lxc-create -t download` for it, or give another configuration with `--config`".to_owned())
-            }
+            Self::IdMap(runtime::IdMapError::NoSubordinates(_, user)) => Some(format!(
+                "root gives a user ids, 65536 that nobody else has: `usermod --add-subuids 100000-165535 --add-subgids \
+                 100000-165535 {user}`"
+            )),
+            Self::IdMap(_) => None,
             Self::NotConfirmed { .. } => Some("nothing was stored".to_owned()),
             Self::Log(_) | Self::Unreadable { .. } | Self::Ask(_) | Self::Placement(_) => None,
         }
@@ -118,8 +114,7 @@ impl Advice for CommandError {
             | Self::NotConfirmed { .. }
             | Self::RemoteExists { .. }
             | Self::Unreadable { .. }
-            | Self::NeedsRoot
-            | Self::IdMap { .. } => false,
+            | Self::IdMap(_) => false,
         };
         if failed { ExitStatus::Failed } else { ExitStatus::Refused }
     }

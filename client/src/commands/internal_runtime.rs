@@ -6,7 +6,7 @@ use terminal::ExitStatus;
 
 use crate::context::Context;
 use crate::runtime::error::Error;
-use crate::runtime::{cleaner, join, launcher, monitor};
+use crate::runtime::{cleaner, join, launcher, mapped, monitor};
 
 /// The processes of the embedded runtime. Not for people.
 #[derive(Clone, Debug, clap::Args)]
@@ -40,6 +40,11 @@ enum Process {
         /// The file descriptor with the request.
         request: i32,
     },
+    /// Work in a user namespace.
+    Mapped {
+        /// The file descriptor with the request.
+        request: i32,
+    },
 }
 
 /// Becomes that process.
@@ -50,5 +55,6 @@ pub fn run(args: &Args, _: &Context) -> Result<ExitStatus, Error> {
         Process::Launch { state } => launcher::run(state),
         Process::Clean { state } => cleaner::run(state),
         Process::Join { request } => join::run(*request),
+        Process::Mapped { request } => mapped::work(*request),
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use formats::certificate::Fingerprint;
+use formats::compat::Mode;
 use formats::image::{ImageQuery, ParseImageIdError};
 use formats::name::Name;
 use formats::verified::PastValidity;
@@ -94,7 +95,11 @@ impl SourceArgs {
             state: &context.directories.state,
             cache: &Cache::open(&context.directories.cache, Owner::SELF)?,
             owner: Owner::SELF,
-            mode: Placement::of_this_process().map_err(CommandError::Placement)?.mode(),
+            mode: if rustix::process::geteuid().is_root() {
+                Placement::of_this_process().map_err(CommandError::Placement)?.mode()
+            } else {
+                Mode::User
+            },
             past_validity,
             now: context.now(),
             narrator: &Narrator::new(&context.printer, Voice::Program),

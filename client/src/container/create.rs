@@ -15,10 +15,15 @@ use terminal::human;
 use super::compose::{Parts, compose};
 use super::placeholders::Placeholders;
 use super::policy::{self, PolicyError};
+use super::populate;
 use super::rootfs::{self, RootfsError};
 use crate::acquire::Acquired;
 use crate::files::{self, Owner};
 use crate::narrator::Narrator;
+use crate::runtime::error::chain;
+use crate::runtime::executable::Executable;
+use crate::runtime::mapped::{self, Work};
+use crate::runtime::{self, IdMap};
 
 /// What a container is made of, besides its image.
 #[derive(Debug)]
@@ -33,6 +38,8 @@ pub struct Plan<'a> {
     pub allowed: &'a [String],
     /// Which editions of the LXC metadata apply.
     pub mode: Mode,
+    /// The ids of its users on the host, if it has a user namespace.
+    pub map: &'a IdMap,
     /// Who is told.
     pub narrator: &'a Narrator,
 }
@@ -51,21 +58,36 @@ impl Plan<'_> {
     /// there is replaced by the next create of this name.
     pub fn carry_out(&self, image: Acquired<'_>) -> Result<PathBuf, CreateError> {
         let directory = self.directory()?;
-        let staging = Staging::begin(self.containers, self.name)?;
+        let staging = Staging::begin(self.containers, self.name, self.map)?;
         let placeholders = Placeholders::new(self.name.as_str(), &directory, &directory.join("rootfs"));
         self.configure(&image, &directory, staging.path(), &placeholders)?;
-        let rootfs = staging.path().join("rootfs");
-        fs::create_dir(&rootfs).map_err(CreateError::Storage)?;
-        self.narrator.unpacking();
         let began = Instant::now();
-        let level = (self.mode, CompatLevel::NEWEST);
-        let summary = rootfs::populate(&rootfs, image.rootfs, &image.metadata, level, &placeholders)?;
-        self.narrator.unpacked(summary.entries, began.elapsed());
-        if summary.devices_skipped > 0 {
-            tracing::info!("{} devices were left out", human::count(summary.devices_skipped));
+        let (entries, devices_skipped) = self.populate(image, &directory, staging.path(), &placeholders)?;
+        self.narrator.unpacked(entries, began.elapsed());
+        if devices_skipped > 0 {
+            tracing::info!("{} devices were left out", human::count(devices_skipped));
         }
         staging.publish(&directory)?;
         Ok(directory)
+    }
+
+    /// Unpacks the root file system: here, or where the ids of its users are those of the image.
+    fn populate(
+        &self,
+        image: Acquired<'_>,
+        directory: &Path,
+        staging: &Path,
+        placeholders: &Placeholders,
+    ) -> Result<(u64, u64), CreateError> {
+        if !self.map.is_empty() {
+            let populated = populate::populate(staging, image, self.map, self.name.as_str(), directory)?;
+            return Ok((populated.entries, populated.devices_skipped));
+        }
+        let rootfs = staging.join("rootfs");
+        fs::create_dir(&rootfs).map_err(CreateError::Storage)?;
+        let level = (self.mode, CompatLevel::NEWEST);
+        let summary = rootfs::populate(&rootfs, image.rootfs, &image.metadata, level, placeholders)?;
+        Ok((summary.entries, summary.devices_skipped))
     }
 
     /// The container's directory, as an absolute path. It must not exist.
@@ -119,16 +141,18 @@ impl Plan<'_> {
 }
 
 /// A container directory that is not finished. Dropped without being published, it is removed.
-struct Staging {
+struct Staging<'a> {
     path: PathBuf,
+    /// Whose files may be in it.
+    map: &'a IdMap,
     /// Locked while this process works on it.
     _lock: std::fs::File,
     published: bool,
 }
 
-impl Staging {
+impl<'a> Staging<'a> {
     /// An empty directory for this container. What an earlier process left is removed, unless it is still at work.
-    fn begin(containers: &Path, name: &Name) -> Result<Self, CreateError> {
+    fn begin(containers: &Path, name: &Name, map: &'a IdMap) -> Result<Self, CreateError> {
         fs::create_dir_all(containers).map_err(CreateError::Storage)?;
         let path = containers.join(format!(".{name}.new"));
         for _ in 0..ATTEMPTS {
@@ -142,8 +166,8 @@ impl Staging {
                 return Err(CreateError::Busy { name: name.clone() });
             }
             if is_same(&lock, &path) {
-                let staging = Self { path, _lock: lock, published: false };
-                staging.empty().map_err(CreateError::Storage)?;
+                let staging = Self { path, map, _lock: lock, published: false };
+                staging.empty()?;
                 return Ok(staging);
             }
         }
@@ -154,12 +178,26 @@ impl Staging {
         &self.path
     }
 
-    fn empty(&self) -> io::Result<()> {
-        for entry in fs::read_dir(&self.path)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
+    fn empty(&self) -> Result<(), CreateError> {
+        self.remove_rootfs()?;
+        let empty = || {
+            for entry in fs::read_dir(&self.path)? {
+                let entry = entry?;
+                let path = entry.path();
+                if entry.file_type()?.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+            }
+            fs::set_permissions(&self.path, std::fs::Permissions::from_mode(0o770))
+        };
+        empty().map_err(CreateError::Storage)
+    }
+
+    /// Files of mapped users can be removed only as one of them.
+    fn remove_rootfs(&self) -> Result<(), CreateError> {
+        if self.map.is_empty() || !self.path.join("rootfs").exists() {
+            return Ok(());
         }
-        fs::set_permissions(&self.path, std::fs::Permissions::from_mode(0o770))
+        let work = Work::RemoveDirectory(self.path.clone(), "rootfs".to_owned());
+        Ok(mapped::run(&Executable::default(), self.map, work).map(drop)?)
     }
 
     /// Makes it appear. A container that appeared meanwhile is not replaced.
@@ -176,12 +214,15 @@ impl Staging {
     }
 }
 
-impl Drop for Staging {
+impl Drop for Staging<'_> {
     fn drop(&mut self) {
-        if !self.published
-            && let Err(error) = fs::remove_dir_all(&self.path)
-        {
-            tracing::warn!("an unfinished container was left behind: {error}");
+        if self.published {
+            return;
+        }
+        let removed = self.remove_rootfs();
+        let removed = removed.and_then(|()| fs::remove_dir_all(&self.path).map_err(CreateError::Storage));
+        if let Err(error) = removed {
+            tracing::warn!("an unfinished container was left behind: {}", chain(&error));
         }
     }
 }
@@ -221,6 +262,9 @@ pub enum CreateError {
     /// The root file system.
     #[error(transparent)]
     Rootfs(#[from] RootfsError),
+    /// Work as one of the container's users.
+    #[error(transparent)]
+    Mapped(#[from] runtime::Error),
     /// The container directory cannot be written.
     #[error("cannot write the container directory")]
     Storage(#[source] io::Error),
@@ -236,6 +280,7 @@ impl CreateError {
             Self::Storage(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Some("`-P DIR` names another place for containers".to_owned())
             }
+            Self::Mapped(error) => terminal::Advice::hint(error),
             Self::Busy { .. } | Self::NoConfig | Self::Storage(_) => None,
         }
     }
@@ -244,7 +289,8 @@ impl CreateError {
     pub fn is_failure(&self) -> bool {
         match self {
             Self::Rootfs(error) => error.is_failure(),
-            Self::Storage(_) => true,
+            Self::Mapped(runtime::Error::Mapped { is_data: true, .. }) => false,
+            Self::Storage(_) | Self::Mapped(_) => true,
             Self::Exists { .. } | Self::Busy { .. } | Self::Policy(_) | Self::NoConfig => false,
         }
     }
@@ -263,10 +309,11 @@ mod tests {
 
     #[test]
     fn what_a_killed_create_left_is_replaced() {
+        let map = IdMap::default();
         let containers = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(containers.path().join(".web1.new/rootfs/etc")).unwrap();
         std::fs::write(containers.path().join(".web1.new/config"), "half").unwrap();
-        let staging = Staging::begin(containers.path(), &name()).unwrap();
+        let staging = Staging::begin(containers.path(), &name(), &map).unwrap();
         assert_eq!(std::fs::read_dir(staging.path()).unwrap().count(), 0);
         staging.publish(&containers.path().join("web1")).unwrap();
         assert!(containers.path().join("web1").is_dir());
@@ -274,18 +321,20 @@ mod tests {
 
     #[test]
     fn two_creates_of_one_name_do_not_share_a_directory() {
+        let map = IdMap::default();
         let containers = tempfile::tempdir().unwrap();
-        let first = Staging::begin(containers.path(), &name()).unwrap();
-        assert!(matches!(Staging::begin(containers.path(), &name()), Err(CreateError::Busy { .. })));
+        let first = Staging::begin(containers.path(), &name(), &map).unwrap();
+        assert!(matches!(Staging::begin(containers.path(), &name(), &map), Err(CreateError::Busy { .. })));
         drop(first);
         assert_eq!(std::fs::read_dir(containers.path()).unwrap().count(), 0, "an unfinished container was left");
-        Staging::begin(containers.path(), &name()).unwrap();
+        Staging::begin(containers.path(), &name(), &map).unwrap();
     }
 
     #[test]
     fn a_container_that_appeared_meanwhile_is_not_replaced() {
+        let map = IdMap::default();
         let containers = tempfile::tempdir().unwrap();
-        let staging = Staging::begin(containers.path(), &name()).unwrap();
+        let staging = Staging::begin(containers.path(), &name(), &map).unwrap();
         std::fs::create_dir(containers.path().join("web1")).unwrap();
         std::fs::write(containers.path().join("web1/config"), "theirs").unwrap();
         assert!(staging.publish(&containers.path().join("web1")).is_err());

@@ -9,7 +9,7 @@ use formats::compat::{CompatLevel, Mode};
 use formats::metadata::{LxcMetadata, MemberKind};
 
 use super::placeholders::Placeholders;
-use crate::acquire::Rootfs;
+use crate::acquire::{AcquireError, ReadError, Rootfs};
 
 /// Unpacks a root file system into an existing directory, without what the image excludes in this mode, and fills in
 /// its templates. Everything after the unpacking happens beneath the directory: no link in the image leads out of it.
@@ -66,7 +66,10 @@ fn keep_the_terminal(content: &[u8]) -> Vec<u8> {
 pub enum RootfsError {
     /// The archive was not unpacked.
     #[error("cannot unpack the rootfs")]
-    Unpack(#[from] UnpackError),
+    Unpack(#[source] UnpackError),
+    /// The archive was not had.
+    #[error(transparent)]
+    Acquire(AcquireError),
     /// A file of it cannot be changed.
     #[error("cannot prepare `{path}` in the rootfs")]
     Prepare {
@@ -76,6 +79,15 @@ pub enum RootfsError {
         #[source]
         source: io::Error,
     },
+}
+
+impl From<ReadError> for RootfsError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Unpack(error) => Self::Unpack(error),
+            ReadError::Acquire(error) => Self::Acquire(error),
+        }
+    }
 }
 
 impl RootfsError {
@@ -93,6 +105,7 @@ impl RootfsError {
             Self::Unpack(error) if error.is_bad_data() => {
                 Some("the image is broken or hostile; tell the server's operator".to_owned())
             }
+            Self::Acquire(error) => error.hint(),
             Self::Unpack(_) | Self::Prepare { .. } => None,
         }
     }
@@ -101,6 +114,7 @@ impl RootfsError {
     pub fn is_failure(&self) -> bool {
         match self {
             Self::Unpack(error) => !error.is_bad_data(),
+            Self::Acquire(error) => error.is_failure(),
             Self::Prepare { .. } => true,
         }
     }

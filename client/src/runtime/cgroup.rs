@@ -19,8 +19,12 @@ use nix::mount::{MsFlags, mount};
 
 use super::devices;
 use super::error::{ConfigProblem, Error, failed};
+use super::executable::Executable;
 use super::hierarchy::Hierarchies;
+use super::idmap::IdMap;
+use super::mapped::{self, Work};
 use super::settings::{CgroupVersion, Limit};
+use super::state::StateDir;
 
 /// One container's cgroups.
 #[derive(Clone, Debug)]
@@ -30,10 +34,15 @@ pub(crate) struct Cgroup {
 }
 
 impl Cgroup {
-    /// The cgroups at `path` below each hierarchy. They need not exist.
-    pub(crate) fn new(path: &Path) -> Result<Self, Error> {
-        let hierarchies = Hierarchies::of_host().map_err(failed("read", "/proc/self/mountinfo"))?;
-        Ok(Self { hierarchies, path: path.to_owned() })
+    /// The cgroups of a container. They need not exist. A plain user has them below those that were the user's own when
+    /// the container was started.
+    pub(crate) fn of(state: &StateDir) -> Result<Self, Error> {
+        let hierarchies = if rustix::process::geteuid().is_root() {
+            Hierarchies::of_host().map_err(failed("read", "/proc/self/mountinfo"))?
+        } else {
+            state.hierarchies().unwrap_or_default()
+        };
+        Ok(Self { hierarchies, path: state.cgroup_path() })
     }
 
     /// What the engine is told: the cgroup that becomes the root of the container's namespace, from each hierarchy's
@@ -59,15 +68,37 @@ impl Cgroup {
 
     fn set(&self, limit: &Limit) -> Result<(), CreateError> {
         let Some(hierarchy) = self.hierarchies.of_limit(limit) else { return Ok(()) };
-        let file = hierarchy.mount.join(&self.path).join(&limit.file);
+        let file = hierarchy.base.join(&self.path).join(&limit.file);
         write(&file, &limit.value).map_err(|error| refuse(&limit.key, &error))
     }
 
     /// In v2, devices are kept in bounds by a program in the kernel.
     fn restrict_devices(&self, limits: &[Limit]) -> Result<(), CreateError> {
         if let (CgroupVersion::V2, Some(unified)) = (self.hierarchies.device_version(), self.hierarchies.unified()) {
-            let restricted = devices::restrict(&unified.mount.join(&self.path), limits);
+            let restricted = devices::restrict(&unified.base.join(&self.path), limits);
             restricted.map_err(|error| refuse("the list of devices", &error))?;
+        }
+        Ok(())
+    }
+
+    /// Gives the root of the container's namespace to the container's root, so that an init system can go on from there.
+    pub(crate) fn give_to(&self, map: &IdMap) -> Result<(), Error> {
+        let inner = self.hierarchies.iter().map(|hierarchy| hierarchy.base.join(&self.path).join(INNER));
+        if !rustix::process::geteuid().is_root() {
+            return mapped::run(&Executable::default(), map, Work::OwnCgroups(inner.collect())).map(drop);
+        }
+        let (uid, gid) = map.root().map_err(|error| failed("map", &self.path)(io::Error::other(error)))?;
+        for inner in inner {
+            mapped::own(&inner, uid, Some(gid)).map_err(failed("give away the cgroup", inner))?;
+        }
+        Ok(())
+    }
+
+    /// Moves the calling process into the cgroup of every hierarchy.
+    pub(crate) fn join_all(&self) -> Result<(), Error> {
+        for hierarchy in self.hierarchies.iter() {
+            let inner = hierarchy.base.join(&self.path).join(INNER);
+            write(&inner.join("cgroup.procs"), "0").map_err(failed("join the cgroup", inner))?;
         }
         Ok(())
     }
@@ -78,7 +109,7 @@ impl Cgroup {
     pub(crate) fn join_what_the_engine_does_not(&self) -> Result<(), Error> {
         let is_hybrid = self.hierarchies.has(CgroupVersion::V1);
         for hierarchy in self.hierarchies.iter().filter(|hierarchy| is_hybrid && !hierarchy.is_known_to_the_engine()) {
-            let inner = hierarchy.mount.join(&self.path).join(INNER);
+            let inner = hierarchy.base.join(&self.path).join(INNER);
             write(&inner.join("cgroup.procs"), "0").map_err(failed("join the cgroup", inner))?;
         }
         Ok(())
@@ -88,7 +119,7 @@ impl Cgroup {
     /// to its children, as an init system makes it, takes no processes: there, next to init.
     pub(crate) fn join_running(&self, init: i32) -> Result<(), Error> {
         for hierarchy in self.hierarchies.iter() {
-            let inner = hierarchy.mount.join(&self.path).join(INNER);
+            let inner = hierarchy.base.join(&self.path).join(INNER);
             let result = write(&inner.join("cgroup.procs"), "0").or_else(|error| match error.raw_os_error() {
                 Some(libc::EBUSY | libc::EOPNOTSUPP) => {
                     let beside = hierarchy.cgroup_of(init)?;
@@ -96,7 +127,13 @@ impl Cgroup {
                 }
                 _ => Err(error),
             });
-            result.map_err(failed("join the cgroup", inner))?;
+            match result {
+                // From a session of its own a plain user may not move processes into a cgroup of another.
+                Err(error) if !rustix::process::geteuid().is_root() => {
+                    tracing::debug!(%error, "The command stays out of the cgroup `{}`", inner.display());
+                }
+                result => result.map_err(failed("join the cgroup", inner))?,
+            }
         }
         Ok(())
     }
@@ -107,7 +144,7 @@ impl Cgroup {
         if !self.hierarchies.has(CgroupVersion::V1)
             && let Some(unified) = self.hierarchies.unified()
         {
-            return Ok(unified.mount.join(&self.path).join(INNER));
+            return Ok(unified.base.join(&self.path).join(INNER));
         }
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
         mount(Some("tmpfs"), scratch, Some("tmpfs"), flags, Some("mode=755,size=64k"))
@@ -117,36 +154,36 @@ impl Cgroup {
             let Some(name) = name else { continue };
             let target = scratch.join(name);
             std::fs::create_dir(&target).map_err(failed("create", &target))?;
-            let inner = hierarchy.mount.join(&self.path).join(INNER);
+            let inner = hierarchy.base.join(&self.path).join(INNER);
             mount(Some(&inner), &target, None::<&str>, MsFlags::MS_BIND, None::<&str>)
                 .map_err(failed("bind the cgroup", inner))?;
         }
-        copy_links(Path::new(ROOT), scratch).map_err(failed("copy the links of", ROOT))?;
+        if self.hierarchies.has(CgroupVersion::V1) {
+            copy_links(Path::new(ROOT), scratch).map_err(failed("copy the links of", ROOT))?;
+        }
         Ok(scratch.to_owned())
     }
 
     /// Whether there is anything left of them.
     pub(crate) fn exists(&self) -> bool {
-        self.hierarchies.iter().any(|hierarchy| hierarchy.mount.join(&self.path).exists())
+        self.hierarchies.iter().any(|hierarchy| hierarchy.base.join(&self.path).exists())
     }
 
     /// Removes the cgroups, the guest's own included, and their parents when these are empty. Processes that linger in
     /// them are killed after a while: only ours can be there, for the container's own died with its init.
-    pub(crate) fn remove(&self) -> Result<(), Error> {
-        let patience = Instant::now() + PATIENCE;
-        for hierarchy in self.hierarchies.iter() {
-            let directory = hierarchy.mount.join(&self.path);
-            while let Err(error) = remove_tree(&directory) {
-                if error.raw_os_error() != Some(libc::EBUSY) || Instant::now() > patience + PATIENCE {
-                    return Err(failed("remove the cgroup", directory)(error));
-                }
-                if Instant::now() > patience {
-                    kill_tree(&directory);
-                }
-                sleep(Duration::from_millis(5));
+    pub(crate) fn remove(&self, map: &IdMap) -> Result<(), Error> {
+        if !rustix::process::geteuid().is_root() {
+            // What the guest made in them belongs to its users.
+            let left = self.hierarchies.iter().map(|hierarchy| hierarchy.base.join(&self.path));
+            let left: Vec<PathBuf> = left.filter(|path| path.exists()).collect();
+            if !left.is_empty() {
+                mapped::run(&Executable::default(), map, Work::RemoveCgroups(left))?;
             }
+        }
+        for hierarchy in self.hierarchies.iter() {
+            remove_all(&hierarchy.base.join(&self.path))?;
             for parent in self.path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()) {
-                if std::fs::remove_dir(hierarchy.mount.join(parent)).is_err() {
+                if std::fs::remove_dir(hierarchy.base.join(parent)).is_err() {
                     break;
                 }
             }
@@ -170,6 +207,21 @@ fn refuse(key: &str, error: &io::Error) -> CreateError {
 pub(crate) fn write(file: &Path, value: &str) -> io::Result<()> {
     use std::io::Write;
     std::fs::OpenOptions::new().write(true).open(file)?.write_all(value.as_bytes())
+}
+
+/// Removes a cgroup and those in it, and in the end kills what lingers there.
+pub(crate) fn remove_all(directory: &Path) -> Result<(), Error> {
+    let patience = Instant::now() + PATIENCE;
+    while let Err(error) = remove_tree(directory) {
+        if error.raw_os_error() != Some(libc::EBUSY) || Instant::now() > patience + PATIENCE {
+            return Err(failed("remove the cgroup", directory)(error));
+        }
+        if Instant::now() > patience {
+            kill_tree(directory);
+        }
+        sleep(Duration::from_millis(5));
+    }
+    Ok(())
 }
 
 /// Directories of a cgroup file system go by rmdir, deepest first; their files go with them.

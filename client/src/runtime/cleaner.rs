@@ -18,7 +18,8 @@ pub(crate) fn run(state: &Path) -> Result<ExitStatus, Error> {
     if let Some(pidfd) = state.record().and_then(|record| record.init).and_then(super::process::Process::open) {
         let _ = signal::send(pidfd, libc::SIGKILL);
     }
-    Cgroup::new(&state.cgroup_path())?.remove()?;
+    let map = state.plan().map(|plan| plan.idmap).unwrap_or_default();
+    Cgroup::of(&state)?.remove(&map)?;
     state.remove()?;
     Ok(ExitStatus::Done)
 }

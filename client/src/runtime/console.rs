@@ -35,6 +35,8 @@ impl ConsoleSocket {
         }
         let listener = UnixListener::bind(path)?;
         listener.set_nonblocking(true)?;
+        // The launcher may come as root of a user namespace; the directory is private.
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
         Ok(Self { listener, path: path.to_owned() })
     }
 

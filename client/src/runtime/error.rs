@@ -89,8 +89,19 @@ pub enum Error {
         reason: String,
     },
     /// The user may not do this.
-    #[error("the embedded runtime needs root: it makes namespaces, mounts and cgroups")]
-    NotRoot,
+    #[error("container `{name}` maps no ids (`lxc.idmap`), and only root runs such containers")]
+    NotRoot {
+        /// The container.
+        name: String,
+    },
+    /// Work in a user namespace was not done.
+    #[error("{said}")]
+    Mapped {
+        /// What the process there said.
+        said: String,
+        /// Whether the data is bad, and not the machine.
+        is_data: bool,
+    },
     /// The caller has threads, where the engine must be alone.
     #[error("the runtime engine was called in a process with {threads} threads")]
     Threads {
@@ -132,9 +143,9 @@ pub enum ConfigProblem {
     /// A kind of root file system that the embedded runtime does not do.
     #[error("its root file system is a `{0}`, and only directories (`dir:PATH`) are done")]
     RootfsKind(String),
-    /// The container has a user namespace.
-    #[error("it maps users (`lxc.idmap`), and containers with a user namespace are not done")]
-    UserNamespace,
+    /// The user namespace cannot be made.
+    #[error(transparent)]
+    IdMap(#[from] super::idmap::IdMapError),
     /// An included file is not there.
     #[error("it includes `{}`, which is missing", .0.display())]
     MissingInclude(PathBuf),
@@ -168,11 +179,12 @@ impl Advice for Error {
             Self::UnderLxc { name } => format!("`lxc-stop -n {name}` stops it"),
             Self::Busy { .. } => "wait for the other command, then try again".to_owned(),
             Self::Config { problem, .. } => return problem.hint(),
-            Self::NotRoot => "run the command as root".to_owned(),
+            Self::NotRoot { .. } => "create a container as this user, or run the command as root".to_owned(),
             Self::Start { .. }
             | Self::Exec { .. }
             | Self::Command { .. }
             | Self::Destroy { .. }
+            | Self::Mapped { .. }
             | Self::Threads { .. }
             | Self::Io { .. } => return None,
         };
@@ -186,12 +198,14 @@ impl Advice for Error {
             | Self::NotRunning { .. }
             | Self::UnderLxc { .. }
             | Self::Config { .. }
+            | Self::NotRoot { .. }
+            | Self::Mapped { is_data: true, .. }
             | Self::Destroy { .. } => ExitStatus::Refused,
             Self::Command { code, .. } => ExitStatus::Code(*code),
             Self::Busy { .. }
             | Self::Start { .. }
             | Self::Exec { .. }
-            | Self::NotRoot
+            | Self::Mapped { is_data: false, .. }
             | Self::Threads { .. }
             | Self::Io { .. } => ExitStatus::Failed,
         }
@@ -201,7 +215,6 @@ impl Advice for Error {
 impl ConfigProblem {
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::UserNamespace => "create the container as root and without `lxc.idmap`, or start it with `lxc-start`",
             Self::MissingMountSource(_) => {
                 "the mount option `optional` leaves the mount out when its source is missing"
             }
@@ -212,6 +225,7 @@ impl ConfigProblem {
             | Self::MissingRootfs(_)
             | Self::MissingInclude(_)
             | Self::IncludeDepth(_)
+            | Self::IdMap(_)
             | Self::Limit { .. } => return None,
         };
         Some(hint.to_owned())

@@ -3,18 +3,23 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Access;
+use serde::{Deserialize, Serialize};
+
 use super::cgroup::write;
 use super::error::{Error, failed};
 use super::settings::{CgroupVersion, Limit};
 
 /// Every hierarchy once.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Hierarchies(Vec<Hierarchy>);
 
 /// One hierarchy and where it is mounted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Hierarchy {
-    pub(crate) mount: PathBuf,
+    mount: PathBuf,
+    /// The cgroup below which containers have theirs: for root the one at the top.
+    pub(crate) base: PathBuf,
     version: CgroupVersion,
     /// The controllers of a v1 hierarchy, or its `name=…`.
     controllers: Vec<String>,
@@ -25,6 +30,38 @@ impl Hierarchies {
     /// What is mounted now, in the mount namespace of the calling process.
     pub(crate) fn of_host() -> io::Result<Self> {
         Ok(Self::parse(&std::fs::read_to_string("/proc/self/mountinfo")?))
+    }
+
+    /// Those that the calling process may use: for root all of them, for everybody else those in which its own cgroup
+    /// was delegated to it, and that cgroup.
+    pub(crate) fn of_caller() -> io::Result<Self> {
+        let hierarchies = Self::of_host()?;
+        if rustix::process::geteuid().is_root() {
+            return Ok(hierarchies);
+        }
+        let own = std::fs::read_to_string("/proc/self/cgroup")?;
+        let may_write = |path: &Path| rustix::fs::access(path, Access::WRITE_OK).is_ok();
+        let is_ours =
+            |hierarchy: &Hierarchy| may_write(&hierarchy.base) && may_write(&hierarchy.base.join("cgroup.procs"));
+        Ok(Self(hierarchies.below(&own).0.into_iter().filter(is_ours).collect()))
+    }
+
+    /// The same, beginning at the cgroups of a process (`/proc/PID/cgroup`, cgroups(7)).
+    fn below(self, cgroups: &str) -> Self {
+        let find = |hierarchy: &Hierarchy| {
+            cgroups.lines().find_map(|line| {
+                let mut fields = line.splitn(3, ':').skip(1);
+                let (controllers, path) = (fields.next()?, fields.next()?);
+                let is_it = match hierarchy.version {
+                    CgroupVersion::V2 => controllers.is_empty(),
+                    CgroupVersion::V1 => {
+                        controllers.split(',').any(|name| hierarchy.controllers.iter().any(|own| own == name))
+                    }
+                };
+                is_it.then(|| hierarchy.mount.join(path.trim_start_matches('/')))
+            })
+        };
+        Self(self.0.into_iter().filter_map(|one| Some(Hierarchy { base: find(&one)?, ..one })).collect())
     }
 
     pub(crate) fn parse(mountinfo: &str) -> Self {
@@ -63,7 +100,7 @@ impl Hierarchies {
             (CgroupVersion::V2, "devices") => None,
             (CgroupVersion::V2, controller) => {
                 let unified = self.unified()?;
-                let available = std::fs::read_to_string(unified.mount.join("cgroup.controllers")).unwrap_or_default();
+                let available = std::fs::read_to_string(unified.base.join("cgroup.controllers")).unwrap_or_default();
                 let has = controller == "cgroup" || available.split_whitespace().any(|name| name == controller);
                 has.then_some(unified)
             }
@@ -101,7 +138,7 @@ impl Hierarchy {
             CgroupVersion::V2 => Vec::new(),
         };
         let (device, mount) = ((*mount.get(2)?).to_owned(), PathBuf::from(unescape(mount.get(4)?)));
-        Some(Self { mount, version, controllers, device })
+        Some(Self { base: mount.clone(), mount, version, controllers, device })
     }
 
     /// Whether the engine moves processes into this hierarchy by itself, given that the host has v1.
@@ -116,13 +153,13 @@ impl Hierarchy {
         loop {
             match self.try_create(path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && attempts < 100 => attempts += 1,
-                result => return result.map_err(failed("create the cgroup", self.mount.join(path))),
+                result => return result.map_err(failed("create the cgroup", self.base.join(path))),
             }
         }
     }
 
     fn try_create(&self, path: &Path) -> io::Result<()> {
-        let mut directory = self.mount.clone();
+        let mut directory = self.base.clone();
         for part in path {
             if self.version == CgroupVersion::V2 {
                 pass_on_controllers(&directory);
@@ -240,9 +277,17 @@ mod tests {
     fn a_limit_goes_to_the_hierarchy_with_its_controller() {
         let hierarchies = Hierarchies::parse(HYBRID);
         let found = hierarchies.of_limit(&limit(CgroupVersion::V1, "cpu.shares")).unwrap();
-        assert_eq!(found.mount, Path::new("/sys/fs/cgroup/cpu,cpuacct"));
+        assert_eq!(found.base, Path::new("/sys/fs/cgroup/cpu,cpuacct"));
         assert!(hierarchies.of_limit(&limit(CgroupVersion::V1, "memory.limit_in_bytes")).is_none());
         assert!(hierarchies.of_limit(&limit(CgroupVersion::V2, "devices.allow")).is_none());
+    }
+
+    #[test]
+    fn a_plain_user_begins_at_the_own_cgroup_of_each_hierarchy() {
+        let own = "5:cpu,cpuacct:/user/ada\n1:name=systemd:/session\n0::/\n";
+        let bases: Vec<PathBuf> = Hierarchies::parse(HYBRID).below(own).0.into_iter().map(|one| one.base).collect();
+        let expected = ["cpu,cpuacct/user/ada", "systemd/session", "unified/"];
+        assert_eq!(bases, expected.map(|path| Path::new("/sys/fs/cgroup").join(path)));
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Joiner {
         let pidfd = init.open().ok_or_else(|| Error::NotRunning { name: self.plan.name.clone() })?;
         let profile = seccomp::profile().map_err(|error| self.refuse("make the seccomp profile", &error))?;
         unmounted::mount_here(alone)?;
-        Cgroup::new(&self.state.cgroup_path())?.join_running(init.pid)?;
+        Cgroup::of(&self.state)?.join_running(init.pid)?;
         self.enter(pidfd.as_fd()).map_err(|error| self.refuse("enter the container", &error))?;
         let terminals =
             [isatty(rustix::stdio::stdin()), isatty(rustix::stdio::stdout()), isatty(rustix::stdio::stderr())];
@@ -118,7 +118,15 @@ impl Joiner {
             | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
             | ThreadNameSpaceType::NETWORK
             | ThreadNameSpaceType::CONTROL_GROUP;
-        Ok(rustix::thread::move_into_thread_name_spaces(init, namespaces)?)
+        if self.plan.idmap.is_empty() {
+            return Ok(rustix::thread::move_into_thread_name_spaces(init, namespaces)?);
+        }
+        // The kernel enters the user namespace first, which gives the right to enter the others, and only that: nothing
+        // of the caller's own rights is left.
+        rustix::thread::move_into_thread_name_spaces(init, namespaces | ThreadNameSpaceType::USER)?;
+        nix::unistd::setgroups(&[])?;
+        nix::unistd::setresgid(0.into(), 0.into(), 0.into())?;
+        Ok(nix::unistd::setresuid(0.into(), 0.into(), 0.into())?)
     }
 
     /// In the child. Says why the command cannot be executed, and with which status to end.

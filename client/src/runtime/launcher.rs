@@ -19,7 +19,9 @@ use super::cgroup::Cgroup;
 use super::error::{Error, chain, failed};
 use super::plan::Plan;
 use super::process::Process;
+use super::room::Room;
 use super::state::StateDir;
+use super::sys::SingleThread;
 use super::{signal, spec};
 use super::{sys, unmounted};
 
@@ -35,10 +37,10 @@ pub(crate) enum Launch {
 
 /// Makes the container, reports it, waits for a line on standard input, lets init go.
 pub(crate) fn run(state: &Path) -> Result<ExitStatus, Error> {
-    sys::require_single_thread()?;
+    let alone = sys::require_single_thread()?;
     let state = StateDir::at(state).map_err(failed("use the state directory", state))?;
     let plan = state.plan()?;
-    let made = make(&state, &plan);
+    let made = make(alone, &state, &plan);
     let launch = match &made {
         Ok(container) => Launch::Made(container.pid().map_or(0, i32::from)),
         Err(reason) => Launch::Failed(reason.clone()),
@@ -57,34 +59,36 @@ pub(crate) fn run(state: &Path) -> Result<ExitStatus, Error> {
     Ok(ExitStatus::Done)
 }
 
-fn make(state: &StateDir, plan: &Plan) -> Result<libcontainer::container::Container, String> {
-    let view = prepare(state, plan).map_err(|error| chain(&error))?;
-    let cgroup = Cgroup::new(&state.cgroup_path()).map_err(|error| chain(&error))?.engine_path();
-    let spec = spec::build(plan, &cgroup, &view).map_err(|error| chain(&error))?;
-    spec.save(state.file("config.json")).map_err(|error| chain(&error))?;
+fn make(alone: SingleThread, state: &StateDir, plan: &Plan) -> Result<libcontainer::container::Container, String> {
+    let room = prepare(alone, state, plan).map_err(|error| chain(&error))?;
+    let spec = spec::build(&room.plan, &room.cgroup, &room.view).map_err(|error| chain(&error))?;
+    spec.save(room.bundle.join("config.json")).map_err(|error| chain(&error))?;
     sys::reset_signals();
     ContainerBuilder::new(plan.name.clone(), SyscallType::default())
-        .with_root_path(state.file("engine"))
+        .with_root_path(room.engine)
         .map_err(|error| chain(&error))?
-        .with_console_socket(Some(state.file("console.sock")))
+        .with_console_socket(Some(room.console))
         .validate_id()
         .map_err(|error| chain(&error))?
-        .as_init(state.path())
+        .as_init(&room.bundle)
         .with_systemd(false)
         .with_detach(true)
         .build()
         .map_err(|error| chain(&error))
 }
 
-/// Takes the calling process as close to the container as the engine lets us, and returns what the container will see
-/// as `/sys/fs/cgroup`.
-fn prepare(state: &StateDir, plan: &Plan) -> Result<std::path::PathBuf, Error> {
-    let cgroup = Cgroup::new(&state.cgroup_path())?;
-    cgroup.join_what_the_engine_does_not()?;
+/// Takes the calling process as close to the container as the engine lets us.
+fn prepare(alone: SingleThread, state: &StateDir, plan: &Plan) -> Result<Room, Error> {
+    let cgroup = Cgroup::of(state)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     if let Err(error) = sys::join_new_session_keyring() {
         tracing::debug!(%error, "The container gets no session keyring of its own");
     }
+    if !plan.idmap.is_empty() {
+        cgroup.join_all()?;
+        return Room::enter(alone, state, plan, &cgroup);
+    }
+    cgroup.join_what_the_engine_does_not()?;
     let network = if spec::has_own_network(plan) { CloneFlags::CLONE_NEWNET } else { CloneFlags::empty() };
     unmounted::enter_own_mount_namespace(network)?;
     if spec::has_own_network(plan) {
@@ -92,7 +96,8 @@ fn prepare(state: &StateDir, plan: &Plan) -> Result<std::path::PathBuf, Error> {
     }
     let scratch = state.file("cgroup");
     std::fs::create_dir_all(&scratch).map_err(failed("create", &scratch))?;
-    cgroup.mount_view(&scratch)
+    let view = cgroup.mount_view(&scratch)?;
+    Ok(Room::in_state(state, plan, view, cgroup.engine_path()))
 }
 
 fn report(launch: &Launch) -> Result<(), Error> {

@@ -92,7 +92,8 @@ impl Monitor {
         let record = Record::new().map_err(failed("read", "/proc/self"))?;
         state.write_record(&record)?;
         unmounted::mount_here(alone)?;
-        let (plan, cgroup) = (state.plan()?, Cgroup::new(&state.cgroup_path())?);
+        let (plan, cgroup) = (state.plan()?, Cgroup::of(&state)?);
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         let mut mask = SigSet::empty();
         for signal in
             [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGWINCH]
@@ -129,7 +130,7 @@ impl Monitor {
                 break end;
             }
             tracing::info!("The container asked for a reboot");
-            self.cgroup.remove()?;
+            self.cgroup.remove(&self.plan.idmap)?;
             self.record.init = None;
             self.record.is_started = false;
             self.remove_engine_state()?;
@@ -146,6 +147,9 @@ impl Monitor {
             CreateError::System(error) => chain(&error),
             CreateError::Limit(problem) => problem.to_string(),
         })?;
+        if !self.plan.idmap.is_empty() {
+            self.cgroup.give_to(&self.plan.idmap).map_err(|error| chain(&error))?;
+        }
         let socket = ConsoleSocket::listen(Path::new("console.sock")).map_err(|error| chain(&error))?;
         let (mut command, _copy) = Executable::default().sealed_command().map_err(|error| chain(&error))?;
         command.arg("launch").arg(self.state.path());
@@ -221,7 +225,7 @@ impl Monitor {
     }
 
     fn clean(&mut self, end: Option<End>) -> Result<(), Error> {
-        self.cgroup.remove()?;
+        self.cgroup.remove(&self.plan.idmap)?;
         match end {
             None => self.state.remove(),
             Some(end) => {

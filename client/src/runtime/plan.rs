@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::auto_mount::AutoMounts;
 use super::capability::Capabilities;
 use super::error::ConfigProblem;
+use super::idmap::IdMap;
 use super::mount::{self, Mount};
 use super::settings::{Limit, Network, Settings};
 
@@ -31,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) limits: Vec<Limit>,
     pub(crate) halt_signal: Option<i32>,
     pub(crate) stop_signal: Option<i32>,
+    /// Empty when the container has no user namespace.
+    pub(crate) idmap: IdMap,
 }
 
 impl Plan {
@@ -70,6 +73,7 @@ impl Plan {
             limits,
             halt_signal: settings.halt_signal,
             stop_signal: settings.stop_signal,
+            idmap: settings.idmap,
         })
     }
 

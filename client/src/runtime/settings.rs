@@ -10,6 +10,7 @@ use super::capability::Capabilities;
 use super::config::Item;
 use super::error::ConfigProblem;
 use super::hierarchy::Hierarchies;
+use super::idmap::IdMap;
 use super::signal;
 
 /// One container's settings, and a notice for each key that is not done.
@@ -33,6 +34,7 @@ pub(crate) struct Settings {
     pub(crate) pty_max: Option<u32>,
     pub(crate) sysctl: Vec<(String, String)>,
     pub(crate) limits: Vec<Limit>,
+    pub(crate) idmap: IdMap,
     pub(crate) notices: Vec<Notice>,
 }
 
@@ -90,6 +92,9 @@ impl Settings {
             return Err(ConfigProblem::NoRootfs);
         }
         settings.notices.dedup();
+        if !settings.idmap.is_empty() {
+            settings.idmap.root()?;
+        }
         Ok(settings)
     }
 
@@ -115,7 +120,7 @@ impl Settings {
             "lxc.signal.halt" => self.halt_signal = Some(signal::parse(value).ok_or_else(|| bad("a signal"))?),
             "lxc.signal.stop" => self.stop_signal = Some(signal::parse(value).ok_or_else(|| bad("a signal"))?),
             "lxc.pty.max" => self.pty_max = Some(value.parse().map_err(|_| bad("a number"))?),
-            "lxc.idmap" if !value.is_empty() => return Err(ConfigProblem::UserNamespace),
+            "lxc.idmap" => self.idmap.add(value)?,
             "lxc.apparmor.profile" if Path::new("/sys/kernel/security/apparmor").exists() && value != "unconfined" => {
                 self.notice(key, "no profile is applied");
             }
@@ -173,15 +178,21 @@ impl Settings {
     /// The limits this host can keep, and a notice for each that it cannot. A configuration usually has its limits
     /// twice, for both generations of cgroups: the one that the host has not is left out without a word.
     pub(crate) fn limits(&self, hierarchies: &Hierarchies) -> (Vec<Limit>, Vec<Notice>) {
-        let (mut kept, left): (Vec<Limit>, Vec<Limit>) =
-            self.limits.iter().cloned().partition(|limit| hierarchies.can_keep(limit));
+        // A plain user's container cannot make device nodes, and the user cannot restrict the rest.
+        let is_root = rustix::process::geteuid().is_root();
+        let limits = self.limits.iter().filter(|limit| is_root || limit.controller() != "devices").cloned();
+        let (mut kept, left): (Vec<Limit>, Vec<Limit>) = limits.partition(|limit| hierarchies.can_keep(limit));
         let notices = left.iter().filter(|limit| !kept.iter().any(|other| other.controller() == limit.controller()));
         let notices = notices.map(|limit| Notice {
             key: limit.key.clone(),
-            effect: "this host has no such controller; the limit is not kept".to_owned(),
+            effect: if is_root {
+                "this host has no such controller; the limit is not kept".to_owned()
+            } else {
+                "no cgroup with this controller is delegated to you; the limit is not kept".to_owned()
+            },
         });
         let notices = notices.collect();
-        if !kept.iter().any(|limit| limit.controller() == "devices") {
+        if is_root && !kept.iter().any(|limit| limit.controller() == "devices") {
             let version = hierarchies.device_version();
             let device = |file: &str, value: &str| Limit {
                 key: "the default list of devices".to_owned(),
@@ -251,7 +262,7 @@ fn current_name(key: &str) -> String {
 
 /// Keys whose job the embedded runtime does in its own way, and keys for other programs than the one that starts a
 /// container.
-const REPLACED: [&str; 17] = [
+const REPLACED: [&str; 16] = [
     "lxc.apparmor.",
     "lxc.autodev",
     "lxc.console.",
@@ -259,7 +270,6 @@ const REPLACED: [&str; 17] = [
     "lxc.group",
     "lxc.hook.clone",
     "lxc.hook.destroy",
-    "lxc.idmap",
     "lxc.log.",
     "lxc.monitor.",
     "lxc.rootfs.managed",
@@ -293,9 +303,13 @@ mod tests {
     }
 
     #[test]
-    fn a_container_with_mapped_users_is_refused() {
-        assert_eq!(settings("lxc.idmap = u 0 100000 65536").unwrap_err(), ConfigProblem::UserNamespace);
-        assert_eq!(settings("lxc.id_map = u 0 100000 65536").unwrap_err(), ConfigProblem::UserNamespace);
+    fn ids_are_mapped_in_both_dialects_and_the_container_needs_a_root() {
+        let new = settings("lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n").unwrap();
+        let old = settings("lxc.id_map = u 0 100000 65536\nlxc.id_map = g 0 100000 65536\n").unwrap();
+        assert_eq!(new.idmap, old.idmap);
+        assert!(!new.idmap.is_empty() && new.notices.is_empty());
+        assert!(matches!(settings("lxc.idmap = u 0 100000 65536").unwrap_err(), ConfigProblem::IdMap(_)));
+        assert!(matches!(settings("lxc.idmap = nonsense").unwrap_err(), ConfigProblem::IdMap(_)));
     }
 
     #[test]

@@ -106,10 +106,19 @@ fn mounts(plan: &Plan, view: &Path) -> Result<Vec<Mount>, OciSpecError> {
         cgroup.push("rro");
     }
     let devpts = format!("max={}", plan.pty_max);
-    let pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5", &devpts];
+    let mut pts = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", &devpts];
+    if plan.idmap.is_empty() || plan.idmap.has_group(TTY_GROUP) {
+        pts.push("gid=5");
+    }
+    // Only who owns the network may mount a file system that shows it.
+    let sys = if plan.idmap.is_empty() || has_own_network(plan) {
+        mount("sysfs", "/sys", "sysfs", &sys)?
+    } else {
+        mount("/sys", "/sys", "bind", &["rbind", "nosuid", "noexec", "nodev", "ro"])?
+    };
     let mut mounts = vec![
         mount("proc", "/proc", "proc", &["nosuid", "noexec", "nodev"])?,
-        mount("sysfs", "/sys", "sysfs", &sys)?,
+        sys,
         mount(view, "/sys/fs/cgroup", "bind", &cgroup)?,
         mount("tmpfs", "/dev", "tmpfs", &["nosuid", "noexec", "strictatime", "mode=755", "size=500k"])?,
         mount("devpts", "/dev/pts", "devpts", &pts)?,
@@ -157,6 +166,8 @@ const MASKED: [&str; 10] = [
 ];
 /// What changes the machine when written to.
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+const TTY_GROUP: u32 = 5;
 
 /// Whether the launcher has to make a network namespace.
 pub(crate) fn has_own_network(plan: &Plan) -> bool {

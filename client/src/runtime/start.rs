@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
 
+use super::Container;
 use super::config::{self, ReadError};
 use super::error::{Error, failed};
 use super::hierarchy::Hierarchies;
@@ -13,7 +14,6 @@ use super::monitor::Report;
 use super::plan::Plan;
 use super::settings::{Notice, Settings};
 use super::state::Record;
-use super::{Container, require_root};
 
 /// How to start a container.
 #[derive(Clone, Debug, Default)]
@@ -81,31 +81,47 @@ fn monitor(container: &Container) -> Command {
 
 /// Works out the plan and makes a fresh state directory for it.
 fn prepare(container: &Container, options: &StartOptions) -> Result<(Lock, Vec<Notice>), Error> {
-    require_root()?;
-    let (plan, notices) = plan(container, options)?;
+    let hierarchies = Hierarchies::of_caller().map_err(failed("read", "/proc/self/mountinfo"))?;
+    let (plan, notices) = plan(container, options, &hierarchies)?;
+    if !rustix::process::geteuid().is_root() && plan.idmap.is_empty() {
+        return Err(Error::NotRoot { name: container.name.to_string() });
+    }
     let lock = Lock::take(container)?;
     container.refuse_if_running()?;
     container.clean()?;
     container.state.create()?;
     container.state.write_plan(&plan)?;
+    if !rustix::process::geteuid().is_root() {
+        container.state.write_hierarchies(&hierarchies)?;
+    }
     Ok((lock, notices))
 }
 
-fn plan(container: &Container, options: &StartOptions) -> Result<(Plan, Vec<Notice>), Error> {
+fn plan(
+    container: &Container,
+    options: &StartOptions,
+    hierarchies: &Hierarchies,
+) -> Result<(Plan, Vec<Notice>), Error> {
     let name = container.name.to_string();
     let file = container.directory().join("config");
     let wrong = |file, problem| Error::Config { name: name.clone(), file, problem };
-    let items = config::read(&file).map_err(|error| match error {
-        ReadError::Io(path, source) => failed("read", path)(source),
-        ReadError::Problem(path, problem) => wrong(path, problem),
-    })?;
-    let mut settings = Settings::new(&items).map_err(|problem| wrong(file.clone(), problem))?;
-    let hierarchies = Hierarchies::of_host().map_err(failed("read", "/proc/self/mountinfo"))?;
-    let (limits, unkept) = settings.limits(&hierarchies);
+    let mut settings = settings(container)?;
+    let (limits, unkept) = settings.limits(hierarchies);
     let mut notices = std::mem::take(&mut settings.notices);
     notices.extend(unkept);
     let plan = Plan::new(&name, settings, limits, options.command.clone()).map_err(|problem| wrong(file, problem))?;
     Ok((plan, notices))
+}
+
+/// What the container's configuration asks for.
+pub(crate) fn settings(container: &Container) -> Result<Settings, Error> {
+    let file = container.directory().join("config");
+    let wrong = |file, problem| Error::Config { name: container.name.to_string(), file, problem };
+    let items = config::read(&file).map_err(|error| match error {
+        ReadError::Io(path, source) => failed("read", path)(source),
+        ReadError::Problem(path, problem) => wrong(path, problem),
+    })?;
+    Settings::new(&items).map_err(|problem| wrong(file.clone(), problem))
 }
 
 const REPORT_BYTES: u64 = 64 * 1024;

@@ -9,18 +9,22 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup;
 use super::error::{Error, failed};
+use super::hierarchy::Hierarchies;
 use super::plan::Plan;
 use super::process::Process;
 
 /// The state directory of one container.
 ///
 /// ```text
-/// /run/rootcellar/runtime/v1/             0700, gone with the boot
+/// /run/rootcellar/runtime/v1/             0700, gone with the boot; for a plain user in $XDG_RUNTIME_DIR or
+///                                         /run/user/UID, else in ~/.local/state/rootcellar/run
 /// └── 3f2a9c0d1e4b5a67/                   one containers directory: the first 16 digits of the sha256 of its path
 ///     └── web1/                           there from start until a clean end
 ///         ├── state.json                  boot, monitor, init, how it ended; replaced as a whole
 ///         ├── plan.json                   what was started
-///         ├── config.json  engine/        the engine's bundle and its own state
+///         ├── cgroups.json                where a plain user's container has its cgroups
+///         ├── config.json  engine/        the engine's bundle and its own state; not with mapped ids, where the
+///         │                               launcher has them in a mount namespace of its own
 ///         ├── cgroup/                     where the launcher lays out /sys/fs/cgroup, in its own mount namespace
 ///         ├── console.sock                where the engine hands over the console, then gone
 ///         ├── console.log  console.log.1  what the container wrote to /dev/console
@@ -84,7 +88,7 @@ impl StateDir {
     pub(crate) fn of(containers: &Path, name: &Name) -> Self {
         let digest = Sha256::of(containers.as_os_str().as_encoded_bytes()).to_string();
         let key: String = digest.chars().take(16).collect();
-        Self { path: Path::new(ROOT).join(&key).join(name.as_str()), name: name.clone(), key }
+        Self { path: root().join(&key).join(name.as_str()), name: name.clone(), key }
     }
 
     /// The state directory the monitor or the launcher was started with.
@@ -146,6 +150,15 @@ impl StateDir {
         self.write_json("state.json", record)
     }
 
+    /// The hierarchies a plain user's container was started in.
+    pub(crate) fn hierarchies(&self) -> Option<Hierarchies> {
+        serde_json::from_slice(&std::fs::read(self.file("cgroups.json")).ok()?).ok()
+    }
+
+    pub(crate) fn write_hierarchies(&self, hierarchies: &Hierarchies) -> Result<(), Error> {
+        self.write_json("cgroups.json", hierarchies)
+    }
+
     pub(crate) fn plan(&self) -> Result<Plan, Error> {
         let file = self.file("plan.json");
         let read = || Ok::<_, io::Error>(serde_json::from_slice(&std::fs::read(&file)?)?);
@@ -178,7 +191,23 @@ fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
-const ROOT: &str = "/run/rootcellar/runtime/v1";
+/// Where the states of this user's containers are. A directory of somebody else's is no place for it.
+fn root() -> PathBuf {
+    use std::os::unix::fs::MetadataExt;
+    let uid = rustix::process::geteuid();
+    if uid.is_root() {
+        return Path::new("/run").join(ROOT);
+    }
+    let is_ours = |path: &PathBuf| path.is_absolute() && path.metadata().is_ok_and(|data| data.uid() == uid.as_raw());
+    let given = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let usual = PathBuf::from(format!("/run/user/{}", uid.as_raw()));
+    match given.into_iter().chain([usual]).find(is_ours) {
+        Some(directory) => directory.join(ROOT),
+        None => std::env::home_dir().unwrap_or_default().join(".local/state/rootcellar/run/v1"),
+    }
+}
+
+const ROOT: &str = "rootcellar/runtime/v1";
 
 #[cfg(test)]
 mod tests {

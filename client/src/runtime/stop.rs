@@ -11,7 +11,7 @@ use super::monitor::STOPPING;
 use super::plan::Plan;
 use super::process::Process;
 use super::status::{State, Status};
-use super::{Container, halt, require_root, signal, status};
+use super::{Container, halt, signal, status};
 
 /// How to stop a container.
 #[derive(Clone, Debug)]
@@ -44,7 +44,6 @@ pub enum Stopped {
 }
 
 pub(crate) fn stop(container: &Container, options: &StopOptions) -> Result<Stopped, Error> {
-    require_root()?;
     let status = settled(container);
     let stopped = match (status.state, status.init) {
         (State::Aborted, _) => Stopped::Cleaned,

@@ -13,8 +13,11 @@ use super::settings::CgroupVersion;
 use super::sys::SingleThread;
 
 /// Mounts v2, and `name=systemd` on a host with v1, where the host has not: in a mount namespace of the calling process
-/// alone, which is left as it is on hosts where nothing is missing.
+/// alone, which is left as it is on hosts where nothing is missing. Only root can.
 pub(crate) fn mount_here(_: SingleThread) -> Result<(), Error> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
     let hierarchies = Hierarchies::of_host().map_err(failed("read", "/proc/self/mountinfo"))?;
     let missing = missing(&hierarchies);
     if missing.is_empty() {

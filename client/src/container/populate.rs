@@ -1,0 +1,84 @@
+//! Filling the root file system of a container with mapped users, in a namespace with its map.
+
+use std::io::Write as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+
+use archive::unpack::UnpackError;
+use formats::compat::{CompatLevel, Mode};
+use formats::metadata::LxcMetadata;
+use serde::{Deserialize, Serialize};
+use terminal::ExitStatus;
+
+use super::placeholders::Placeholders;
+use super::rootfs;
+use crate::acquire::{Acquired, Rootfs};
+use crate::runtime::error::{Error, chain, failed};
+use crate::runtime::executable::Executable;
+use crate::runtime::idmap::IdMap;
+use crate::runtime::mapped::{self, Work};
+
+/// What to unpack, and where. It is handed to another process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Populate {
+    /// The container's directory while it is made.
+    staging: PathBuf,
+    metadata: Vec<(String, Vec<u8>)>,
+    name: String,
+    /// Where the container will be.
+    directory: PathBuf,
+}
+
+/// What was unpacked.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Populated {
+    pub(crate) entries: u64,
+    pub(crate) devices_skipped: u64,
+}
+
+/// Makes and fills `rootfs` in a container's unfinished directory, and gives both to the container's root. The
+/// directory's group stays the caller's, who needs what is beside `rootfs`.
+pub(crate) fn populate(
+    staging: &Path,
+    image: Acquired<'_>,
+    map: &IdMap,
+    name: &str,
+    directory: &Path,
+) -> Result<Populated, Error> {
+    let work = Populate {
+        staging: staging.to_owned(),
+        metadata: image.metadata.to_members(),
+        name: name.to_owned(),
+        directory: directory.to_owned(),
+    };
+    let mut fed = Ok(());
+    let said = mapped::run_fed(&Executable::default(), map, Work::Populate(Box::new(work)), |mut stdin| {
+        fed = image.rootfs.read(|tar| std::io::copy(tar, &mut stdin).map(drop).map_err(UnpackError::Read));
+    })?;
+    fed.map_err(|error| Error::Mapped { said: chain(&error), is_data: error.is_bad_data() })?;
+    serde_json::from_str(&said).map_err(failed("read the report on", staging))
+}
+
+impl Populate {
+    /// In the namespace, as its root.
+    pub(crate) fn carry_out(self) -> Result<ExitStatus, Error> {
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+        let rootfs = self.staging.join("rootfs");
+        std::fs::create_dir(&rootfs).map_err(failed("create", &rootfs))?;
+        let archive = rustix::stdio::stdin().try_clone_to_owned().map_err(failed("read", "the archive"))?;
+        let archive = Rootfs::plain(archive.into());
+        let metadata = LxcMetadata::from_members(self.metadata)
+            .map_err(|error| Error::Mapped { said: chain(&error), is_data: true })?;
+        let placeholders = Placeholders::new(&self.name, &self.directory, &self.directory.join("rootfs"));
+        let level = (Mode::User, CompatLevel::NEWEST);
+        let summary = rootfs::populate(&rootfs, archive, &metadata, level, &placeholders)
+            .map_err(|error| Error::Mapped { said: chain(&error), is_data: !error.is_failure() })?;
+        chown(&self.staging, Some(0), None).map_err(failed("give away", &self.staging))?;
+        std::fs::set_permissions(&self.staging, std::fs::Permissions::from_mode(0o770))
+            .map_err(failed("give away", &self.staging))?;
+        let populated = Populated { entries: summary.entries, devices_skipped: summary.devices_skipped };
+        let report = serde_json::to_vec(&populated).unwrap_or_default();
+        std::io::stdout().write_all(&report).map_err(failed("write", "the report"))?;
+        Ok(ExitStatus::Done)
+    }
+}

@@ -1,0 +1,139 @@
+//! The launcher's own room: what the engine needs, where root of a user namespace can reach it.
+//!
+//! That root is a stranger on the host: it may not pass through private directories, neither to the container's root
+//! file system nor to the sources of its mounts. Its owner may. So mounts are taken hold of while the launcher still has
+//! its owner's ids, and put up in the room when it has become root.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+
+use super::cgroup::Cgroup;
+use super::error::{Error, failed};
+use super::plan::Plan;
+use super::settings::Network;
+use super::state::StateDir;
+use super::sys::{self, SingleThread};
+use super::{unmounted, user_namespace};
+
+/// Where things are for the engine.
+#[derive(Debug)]
+pub(crate) struct Room {
+    /// The plan, with its paths in the room.
+    pub(crate) plan: Plan,
+    pub(crate) bundle: PathBuf,
+    pub(crate) engine: PathBuf,
+    pub(crate) console: PathBuf,
+    /// What becomes `/sys/fs/cgroup` in the container.
+    pub(crate) view: PathBuf,
+    /// What the engine is told of cgroups.
+    pub(crate) cgroup: PathBuf,
+}
+
+impl Room {
+    /// The state directory, for a container without a user namespace.
+    pub(crate) fn in_state(state: &StateDir, plan: &Plan, view: PathBuf, cgroup: PathBuf) -> Self {
+        Self {
+            plan: plan.clone(),
+            bundle: state.path().to_owned(),
+            engine: state.file("engine"),
+            console: state.file("console.sock"),
+            view,
+            cgroup,
+        }
+    }
+
+    /// Enters a new user namespace and furnishes a room in it.
+    pub(crate) fn enter(alone: SingleThread, state: &StateDir, plan: &Plan, cgroup: &Cgroup) -> Result<Self, Error> {
+        let namespace = |error| failed("make a user namespace for", state.path())(error);
+        user_namespace::enter(alone, &plan.idmap).map_err(namespace)?;
+        let network = if plan.network == Network::Host { CloneFlags::empty() } else { CloneFlags::CLONE_NEWNET };
+        unmounted::enter_own_mount_namespace(network)?;
+        let held = Held::new(state, plan)?;
+        user_namespace::become_root().map_err(failed("become root of the namespace for", state.path()))?;
+        if plan.network != Network::Host {
+            sys::bring_up_loopback().map_err(failed("bring up the interface", "lo"))?;
+        }
+        let room = Path::new(ROOM);
+        mount(Some("tmpfs"), room, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some("mode=755,uid=0,gid=0"))
+            .map_err(failed("mount a tmpfs on", room))?;
+        let plan = held.put_up(plan, room)?;
+        let view = room.join("cgroup");
+        std::fs::create_dir(&view).map_err(failed("create", &view))?;
+        let view = cgroup.mount_view(&view)?;
+        keep_engine_off_cgroups()?;
+        Ok(Self {
+            plan,
+            bundle: room.to_owned(),
+            engine: room.join("engine"),
+            console: room.join("console.sock"),
+            view,
+            cgroup: "/not-for-the-engine".into(),
+        })
+    }
+}
+
+/// Mounts that nobody sees yet.
+struct Held {
+    rootfs: OwnedFd,
+    console: OwnedFd,
+    /// Each with whether it is a directory, in the order of the plan's bind mounts.
+    sources: Vec<(OwnedFd, bool)>,
+}
+
+impl Held {
+    fn new(state: &StateDir, plan: &Plan) -> Result<Self, Error> {
+        let hold = |path: &Path, is_recursive| {
+            let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+            if is_recursive {
+                flags |= OpenTreeFlags::AT_RECURSIVE;
+            }
+            open_tree(rustix::fs::CWD, path, flags).map_err(failed("take hold of", path))
+        };
+        let binds = plan.mounts.iter().filter(|entry| entry.kind == "bind");
+        let sources = binds.map(|entry| {
+            let is_recursive = entry.options.iter().any(|option| option == "rbind");
+            Ok((hold(&entry.source, is_recursive)?, entry.source.is_dir()))
+        });
+        Ok(Self {
+            rootfs: hold(&plan.rootfs, true)?,
+            console: hold(&state.file("console.sock"), false)?,
+            sources: sources.collect::<Result<_, Error>>()?,
+        })
+    }
+
+    fn put_up(self, plan: &Plan, room: &Path) -> Result<Plan, Error> {
+        let put = |mount: OwnedFd, target: PathBuf, is_directory| {
+            let made = if is_directory { std::fs::create_dir(&target) } else { std::fs::write(&target, "") };
+            made.map_err(failed("create", &target))?;
+            let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+            move_mount(&mount, "", rustix::fs::CWD, &target, flags).map_err(failed("mount", &target))?;
+            Ok::<_, Error>(target)
+        };
+        let mut plan = plan.clone();
+        plan.rootfs = put(self.rootfs, room.join("rootfs"), true)?;
+        put(self.console, room.join("console.sock"), false)?;
+        let binds = plan.mounts.iter_mut().filter(|entry| entry.kind == "bind");
+        for (number, (entry, (mount, is_directory))) in binds.zip(self.sources).enumerate() {
+            entry.source = put(mount, room.join(format!("source-{number}")), is_directory)?;
+        }
+        Ok(plan)
+    }
+}
+
+/// The launcher is in the container's cgroups already. A plain user may have none, and the engine takes what it cannot
+/// write only where it finds the second version, read-only.
+fn keep_engine_off_cgroups() -> Result<(), Error> {
+    let root = Path::new("/sys/fs/cgroup");
+    unshare(CloneFlags::CLONE_NEWCGROUP).map_err(failed("make a cgroup namespace for", root))?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("cgroup2"), root, Some("cgroup2"), flags, None::<&str>).map_err(failed("mount cgroup2 on", root))?;
+    let flags = flags | MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+    mount(None::<&str>, root, None::<&str>, flags, None::<&str>).map_err(failed("make read-only", root))
+}
+
+/// A directory that every host has and no container is given, for a mount that only the launcher sees.
+const ROOM: &str = "/sys/module";
