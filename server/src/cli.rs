@@ -9,7 +9,7 @@ use formats::time::Timestamp;
 use terminal::log::{LogArgs, Priority};
 use terminal::{ExitStatus, Printer, finish};
 
-use crate::commands::{import, keys, list, publish, serve, verify};
+use crate::commands::{import, keys, list, pin, promote, prune, publish, rollback, serve, verify};
 use crate::data::DataDir;
 use crate::error::Error;
 
@@ -39,6 +39,11 @@ enum Command {
     Import(import::ImportArgs),
     Publish(publish::PublishArgs),
     List(list::ListArgs),
+    Promote(promote::PromoteArgs),
+    Rollback(rollback::RollbackArgs),
+    Prune(prune::PruneArgs),
+    Pin(pin::PinArgs),
+    Unpin(pin::UnpinArgs),
     Verify(verify::VerifyArgs),
     Serve(serve::ServeArgs),
 }
@@ -84,6 +89,11 @@ fn run_command(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
         Command::Import(args) => import::run(&args, &context),
         Command::Publish(args) => publish::run(&args, &context),
         Command::List(args) => list::run(&args, &context),
+        Command::Promote(args) => promote::run(&args, &context),
+        Command::Rollback(args) => rollback::run(&args, &context),
+        Command::Prune(args) => prune::run(&args, &context),
+        Command::Pin(args) => pin::pin(&args, &context),
+        Command::Unpin(args) => pin::unpin(&args, &context),
         Command::Verify(args) => verify::run(&args, &context),
         Command::Serve(args) => serve::run(&args, &context),
     }
@@ -109,6 +119,13 @@ mod tests {
             "import a b --channel staging",
             "--data /x publish --validity 12h",
             "list --format json --data /x",
+            "list --channel staging",
+            "promote debian/trixie/amd64/default --to stable",
+            "promote debian/trixie/amd64/default@20261123_0522 --to stable --from staging",
+            "rollback stable",
+            "prune --dry-run --keep 3 --older-than 30d --grace 1h --config f",
+            "pin debian/trixie/amd64/default@20261123_0522",
+            "unpin debian/trixie/amd64/default@20261123_0522",
             "verify",
             "serve --listen 127.0.0.1:0 --plain-listen 127.0.0.1:0 --tls-cert c --tls-key k --config f",
         ] {

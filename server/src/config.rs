@@ -1,4 +1,4 @@
-//! The configuration of `serve`.
+//! The configuration of `serve` and `prune`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,12 @@ pub struct Config {
     pub names: Option<Vec<String>>,
     /// The validity of generations.
     pub validity: Option<Span>,
+    /// How many builds of each image `prune` keeps.
+    pub keep: Option<usize>,
+    /// `prune` keeps builds that are younger.
+    pub older_than: Option<Span>,
+    /// How long a build can be downloaded after the last generation that lists it.
+    pub grace: Option<Span>,
 }
 
 impl Config {
@@ -85,6 +91,7 @@ impl ConfigError {
 mod tests {
     use super::*;
     use crate::commands::DEFAULT_VALIDITY;
+    use crate::retention::Retention;
 
     const TEMPLATE: &str = include_str!("../config-template.toml");
 
@@ -106,6 +113,8 @@ mod tests {
         assert_eq!(config.allow_plain, Some(false));
         assert_eq!(config.validity, Some(DEFAULT_VALIDITY));
         assert_eq!(config.names, Some(Vec::new()));
+        assert_eq!((config.keep, config.grace), (Some(Retention::KEEP), Some(Retention::GRACE)));
+        assert!(config.older_than.is_some());
         assert!(config.plain_listen.is_some() && config.tls_cert.is_some() && config.tls_key.is_some());
     }
 

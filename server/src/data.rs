@@ -18,7 +18,9 @@ use crate::files;
 /// ```text
 /// <data>/v1/
 /// ├── images/<distribution>/<release>/<arch>/<variant>/<serial>/…    the store: immutable builds, laid out as served
-/// ├── channels/<channel>.json                                        which builds each channel offers
+/// ├── channels/<channel>.json                                        which builds each channel offers, and offered
+/// ├── pins.json  ledger.json                                         what is never pruned; what was listed, until when
+/// ├── quarantine/<distribution>/…/<serial>/                          0700; damaged builds, out of the store
 /// ├── generations/<repository serial>/                               all documents of one generation, laid out as served:
 /// │   ├── meta/1.0/index-{system,user}[.1 … .7][.asc]                channel `stable` at the top,
 /// │   ├── streams/v1/…   keys/<fingerprint>.pgp
@@ -56,7 +58,7 @@ impl DataDir {
         for directory in [this.images(), this.channels(), this.generations()] {
             fs::create_dir_all(directory)?;
         }
-        for private in [this.keys(), this.tls(), this.staging()] {
+        for private in [this.keys(), this.tls(), this.staging(), this.quarantine()] {
             if !private.is_dir() {
                 fs::create_dir_all(&private)?;
                 fs::set_permissions(&private, Permissions::from_mode(0o700))?;
@@ -96,6 +98,21 @@ impl DataDir {
     /// The state files of the channels.
     pub fn channels(&self) -> PathBuf {
         self.root.join("channels")
+    }
+
+    /// The builds that are never pruned.
+    pub fn pins(&self) -> PathBuf {
+        self.root.join("pins.json")
+    }
+
+    /// Which builds are listed, and since when others are not.
+    pub fn ledger(&self) -> PathBuf {
+        self.root.join("ledger.json")
+    }
+
+    /// Where damaged builds are moved.
+    pub fn quarantine(&self) -> PathBuf {
+        self.root.join("quarantine")
     }
 
     /// The generations.

@@ -11,6 +11,7 @@ use crate::channel::ChannelError;
 use crate::config::ConfigError;
 use crate::keys::KeysError;
 use crate::publish::PublishError;
+use crate::retention::RetentionError;
 use crate::serve::ServeError;
 use crate::store::StoreError;
 
@@ -32,6 +33,9 @@ pub enum Error {
     /// A channel.
     #[error(transparent)]
     Channel(#[from] ChannelError),
+    /// What prune keeps.
+    #[error(transparent)]
+    Retention(#[from] RetentionError),
     /// A publish.
     #[error(transparent)]
     Publish(#[from] PublishError),
@@ -54,18 +58,14 @@ impl Advice for Error {
         match self {
             Self::Keys(KeysError::Missing { .. }) => Some("`rootcellar-server keys init` makes both".to_owned()),
             Self::Publish(error) => error.hint(),
+            Self::Channel(error) => error.hint(),
+            Self::Retention(error) => error.hint(),
             Self::Config(error) => error.hint(),
             Self::Serve(error) => error.hint(),
             Self::Io(error) | Self::Keys(KeysError::Io(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Some("choose another data directory with `--data DIR` or ROOTCELLAR_SERVER_DATA".to_owned())
             }
-            Self::Keys(_)
-            | Self::Export(_)
-            | Self::Store(_)
-            | Self::Catalog(_)
-            | Self::Channel(_)
-            | Self::Log(_)
-            | Self::Io(_) => None,
+            Self::Keys(_) | Self::Export(_) | Self::Store(_) | Self::Catalog(_) | Self::Log(_) | Self::Io(_) => None,
         }
     }
 
@@ -73,11 +73,14 @@ impl Advice for Error {
         match self {
             Self::Keys(KeysError::Missing { .. }) | Self::Config(_) | Self::Log(_) => ExitStatus::Refused,
             Self::Serve(error) if error.is_refusal() => ExitStatus::Refused,
+            Self::Channel(error) if error.is_refusal() => ExitStatus::Refused,
+            Self::Retention(error) if error.is_refusal() => ExitStatus::Refused,
             Self::Keys(_)
             | Self::Export(_)
             | Self::Store(_)
             | Self::Catalog(_)
             | Self::Channel(_)
+            | Self::Retention(_)
             | Self::Publish(_)
             | Self::Serve(_)
             | Self::Io(_) => ExitStatus::Failed,

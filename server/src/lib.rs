@@ -5,7 +5,9 @@
 //! | [`cli`], [`commands`] | what was typed; one file per command |
 //! | [`data`] | the data directory, its layout and its one writer at a time |
 //! | [`store`], [`import`], [`lint`] | the builds, how one enters, and what it must be for that |
-//! | [`channel`] | which builds a channel offers |
+//! | [`channel`] | which builds a channel offers, and offered before |
+//! | [`retention`] | which builds are kept, and for how long what was listed stays downloadable |
+//! | [`quarantine`] | where damaged builds go |
 //! | [`keys`] | the two signing keys |
 //! | [`catalog`], [`offers`] | what the store says about its builds, and which clients each suits |
 //! | [`documents`] | the documents of a generation as values: index, streams, certificates |
@@ -32,6 +34,8 @@ pub mod limits;
 pub mod lint;
 pub mod offers;
 pub mod publish;
+pub mod quarantine;
+pub mod retention;
 pub mod serve;
 pub mod store;
 pub mod tls;

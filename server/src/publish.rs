@@ -13,6 +13,7 @@ use crate::data::{DataDir, Writer};
 use crate::documents::{self, DocumentError, Documents, Edition};
 use crate::generation::{Generation, KeptFile};
 use crate::keys::Keys;
+use crate::retention::{Ledger, RetentionError};
 use crate::store::Store;
 
 /// Makes generations. It keeps what it read of the store, so that a server that publishes again and again reads each
@@ -52,20 +53,27 @@ impl Publisher {
         let edition = edition(previous.as_ref(), now, validity)?;
         let (mut documents, mut channels) = (Documents::new(), Vec::new());
         documents::add_certificates(&mut documents, keys)?;
-        for channel in Channel::all(writer)? {
-            let builds = self.builds(&channel, printer)?;
+        let mut selections = Channel::all(writer)?;
+        for channel in &selections {
+            let builds = self.builds(channel, printer)?;
             let builds: Vec<&CatalogEntry> = builds.iter().map(AsRef::as_ref).collect();
             documents::add_channel(&mut documents, &channel.name, &builds, edition, keys)?;
             let mut images: Vec<_> = builds.iter().map(|build| &build.record.image).collect();
             images.sort();
             images.dedup();
-            channels.push((channel.name, images.len(), builds.len()));
+            channels.push((channel.name.clone(), images.len(), builds.len()));
         }
         let kept = match &previous {
             Some(previous) => KeptFile::of(previous, &documents, now)?,
             None => Vec::new(),
         };
         Generation::publish(writer, edition.serial, &documents, &kept)?;
+        for channel in &mut selections {
+            if channel.note_published(edition.published) {
+                channel.write(writer)?;
+            }
+        }
+        Ledger::note_published(writer, &selections, edition.published)?;
         Generation::remove_old(writer)?;
         Ok(Published { edition, channels })
     }
@@ -118,6 +126,9 @@ pub enum PublishError {
     /// A build.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// What is kept of which builds are listed.
+    #[error(transparent)]
+    Retention(#[from] RetentionError),
     /// A document.
     #[error(transparent)]
     Document(#[from] DocumentError),
@@ -137,7 +148,7 @@ impl PublishError {
             Self::Document(DocumentError::Sign(_)) => Some(
                 "keys/README.md says how signing keys are renewed; the current generation stays as it is".to_owned(),
             ),
-            Self::Channel(_) | Self::Document(_) | Self::Io(_) => None,
+            Self::Channel(_) | Self::Retention(_) | Self::Document(_) | Self::Io(_) => None,
         }
     }
 }

@@ -61,6 +61,35 @@ impl fmt::Display for BuildId {
     }
 }
 
+/// An image, or one build of it, written `debian/trixie/amd64/default[@20261123_0522]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildQuery {
+    /// The image.
+    pub image: ImageId,
+    /// The build's serial, if one was named.
+    pub serial: Option<Serial>,
+}
+
+impl FromStr for BuildQuery {
+    type Err = ParseImageIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseImageIdError> {
+        match text.split_once('@') {
+            Some((image, serial)) => Ok(Self { image: image.parse()?, serial: Some(serial.parse()?) }),
+            None => Ok(Self { image: text.parse()?, serial: None }),
+        }
+    }
+}
+
+impl fmt::Display for BuildQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.serial {
+            Some(serial) => write!(f, "{}@{serial}", self.image),
+            None => write!(f, "{}", self.image),
+        }
+    }
+}
+
 /// The store: every build that was imported, each in the directory it is served from. It is the truth about builds;
 /// whatever else names them can be made from it again.
 #[derive(Clone, Debug)]

@@ -54,7 +54,7 @@ fn a_publish_killed_anywhere_leaves_the_old_generation_or_the_new_one() {
         let now = world.current();
         assert_eq!(now != old, is_new, "{checkpoint}");
         let signed = files_below(&now).iter().filter_map(|name| name.strip_suffix(".asc")).count();
-        assert_eq!(signed, 16, "{checkpoint}");
+        assert_eq!(signed, 2 * 16, "{checkpoint}");
         let index = fs::read_to_string(now.join("meta/1.0/index-system")).unwrap();
         let serial = if is_new { "20261123_0522" } else { "20261122_0000" };
         assert!(index.contains(serial), "{checkpoint}: {index}");

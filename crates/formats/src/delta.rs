@@ -87,7 +87,8 @@ mod tests {
         for kind in DeltaKind::ALL {
             assert_eq!(DeltaKind::parse_file_name(&kind.file_name(&base)), Some((kind, base.clone())));
         }
-        for name in ["rootfs.tar.xz", "rootfs.tar..zst", "rootfs.tar.../../x.zst", "rootfs.squashfs.20261122_0522.zst"] {
+        for name in ["rootfs.tar.xz", "rootfs.tar..zst", "rootfs.tar.../../x.zst", "rootfs.squashfs.20261122_0522.zst"]
+        {
             assert_eq!(DeltaKind::parse_file_name(name), None, "{name}");
         }
     }

@@ -1,6 +1,7 @@
 //! `rootcellar-server list`.
 
 use clap::Args;
+use formats::name::Name;
 use serde::Serialize;
 use terminal::{ExitStatus, OutputFormat, Table, human};
 
@@ -12,6 +13,10 @@ use crate::store::Store;
 /// List the builds in the store.
 #[derive(Debug, Args)]
 pub struct ListArgs {
+    /// List only what this channel offers.
+    #[arg(long)]
+    channel: Option<Name>,
+
     /// Write a table for people or JSON for programs.
     #[arg(long, value_enum, default_value_t)]
     format: OutputFormat,
@@ -30,14 +35,19 @@ pub fn run(args: &ListArgs, context: &Context) -> Result<ExitStatus, Error> {
             .filter(|channel| channel.builds.contains(&build))
             .map(|channel| channel.name.to_string())
             .collect();
+        if args.channel.as_ref().is_some_and(|channel| !names.iter().any(|name| name == channel.as_str())) {
+            continue;
+        }
         let size_bytes = record.files.values().map(|file| file.size_bytes).sum();
         let (image, serial) = (build.image.to_string(), build.serial.to_string());
         table.row([&image, &serial, &human::bytes(size_bytes), &names.join(", ")]);
         rows.push(Row { image, serial, size_bytes, channels: names });
     }
     context.printer.listing(args.format, &table, &rows);
-    if rows.is_empty() {
-        context.printer.say("The store is empty: `rootcellar-server import DIR` brings builds in");
+    match &args.channel {
+        _ if !rows.is_empty() => {}
+        Some(channel) => context.printer.say(format_args!("Channel `{channel}` offers no build")),
+        None => context.printer.say("The store is empty: `rootcellar-server import DIR` brings builds in"),
     }
     Ok(ExitStatus::Done)
 }

@@ -5,9 +5,9 @@ use formats::time::Span;
 use terminal::ExitStatus;
 
 use crate::cli::Context;
-use crate::commands::{DEFAULT_VALIDITY, keys_for};
+use crate::commands::{DEFAULT_VALIDITY, publish_now};
 use crate::error::Error;
-use crate::publish::{Published, Publisher};
+use crate::publish::Published;
 
 /// Make what was imported visible: a new generation of all documents, signed, with a validity of its own.
 ///
@@ -22,10 +22,7 @@ pub struct PublishArgs {
 /// Runs `rootcellar-server publish`.
 pub fn run(args: &PublishArgs, context: &Context) -> Result<ExitStatus, Error> {
     let writer = context.data.write(&context.printer)?;
-    let keys = keys_for(&writer, context)?;
-    let mut publisher = Publisher::new(&context.data);
-    let new = publisher.publish(&writer, &keys, context.now(), args.validity, &context.printer)?;
-    announce(&new, context);
+    let new = publish_now(&writer, args.validity, context)?;
     context.printer.data(new.edition.serial);
     Ok(ExitStatus::Done)
 }
