@@ -31,7 +31,6 @@ use self::unpack::{Unpack, proxies};
 use self::workspace::Workspace;
 use crate::cache::{CacheError, PackageCache};
 use crate::limits;
-use crate::plan::packages::Manager;
 use crate::plan::{Install, Plan};
 use crate::sandbox::{self, SandboxError, Session, Step, Surroundings};
 use crate::spec::Spec;
@@ -128,7 +127,8 @@ impl Running<'_> {
     fn install(&self, tree: &Tree, install: &Install) -> Result<(), BuildError> {
         for file in &install.repositories {
             let owner = crate::plan::files::Ownership { mode: Some(0o644), ..Default::default() };
-            tree.write(&file.path, file.content.as_bytes(), owner)?;
+            let earlier = if file.appended { tree.read(&file.path)?.unwrap_or_default() } else { Vec::new() };
+            tree.write(&file.path, &[earlier.as_slice(), file.content.as_bytes()].concat(), owner)?;
         }
         self.session(tree, &install.steps)
     }
@@ -140,7 +140,7 @@ impl Running<'_> {
         let mut environment: BTreeMap<_, _> = proxies().collect();
         environment.insert("SOURCE_DATE_EPOCH".to_owned(), self.options.now.unix().to_string());
         let mut files = BTreeMap::new();
-        if matches!(self.plan.manager, Manager::Apt) {
+        if self.plan.manager.is("apt") {
             environment.insert("APT_CONFIG".to_owned(), APT_CONFIG.to_owned());
             files.insert(APT_CONFIG.to_owned(), APT_OPTIONS.to_owned());
         }

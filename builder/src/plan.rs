@@ -11,7 +11,9 @@
 
 pub(crate) mod files;
 pub(crate) mod lxc;
+pub(crate) mod managers;
 pub(crate) mod packages;
+pub(crate) mod repositories;
 pub(crate) mod source;
 
 use std::collections::BTreeMap;
@@ -20,7 +22,8 @@ use terminal::{Advice, ExitStatus};
 
 use self::files::FileStep;
 use self::lxc::LxcPlan;
-use self::packages::{Manager, RepositoryFile};
+use self::packages::Manager;
+use self::repositories::{Repositories, RepositoryFile};
 use self::source::Source;
 use crate::format::Formats;
 use crate::sandbox::{Run, Step};
@@ -119,20 +122,25 @@ fn install(
     phase: Phase,
     lists_are_fresh: &mut bool,
 ) -> Result<Install, PlanError> {
-    let repositories = packages::repositories(spec, templates, manager, phase)?;
-    let mut steps = actions(spec, templates, Trigger::PostUnpack, phase)?;
+    let Repositories { files: repositories, mut steps } = Repositories::of(spec, templates, manager, phase)?;
+    let new_repositories = !repositories.is_empty() || !steps.is_empty();
+    steps.extend(actions(spec, templates, Trigger::PostUnpack, phase)?);
     // A script may have added a repository.
     *lists_are_fresh &= repositories.is_empty() && steps.is_empty();
+    if phase == Phase::Base {
+        steps.splice(..0, manager.prepare(spec.image.arch.as_str()));
+    }
     let calls = packages::calls(spec, manager, phase);
     let post_update = actions(spec, templates, Trigger::PostUpdate, phase)?;
     let update = spec.definition.packages.update;
-    let works = !calls.is_empty() || (update && (phase == Phase::Base || !repositories.is_empty()));
+    let upgrades = update && (phase == Phase::Base || new_repositories);
+    let works = !calls.is_empty() || upgrades;
     if works && !*lists_are_fresh {
-        steps.push(manager.refresh());
+        steps.extend(manager.refresh());
         *lists_are_fresh = true;
     }
-    if update && works && (phase == Phase::Base || !repositories.is_empty()) {
-        steps.push(manager.update());
+    if upgrades {
+        steps.extend(manager.update());
     }
     if update {
         steps.extend(post_update);

@@ -69,7 +69,6 @@ fn bad_overrides_and_what_cannot_be_built_are_refused_with_one() {
     for (option, expected) in [
         ("source.keys.0=", "`source.keys` has 0 entries"),
         ("image.colour=red", "unknown field `colour`"),
-        ("packages.manager=pacman", "`packages.manager`"),
         ("source.downloader=voidlinux-http", "`source.downloader`"),
     ] {
         let refused = builder().args(["plan", &path, "-o", option]).assert().code(1);

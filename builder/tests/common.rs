@@ -1,6 +1,7 @@
 //! What the tests of this program share.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command as Program;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -56,7 +57,8 @@ impl World {
             fs::create_dir_all(root.join(name)).unwrap();
         }
         fs::copy(busybox, root.join("bin/busybox")).unwrap();
-        for applet in ["sh", "cat", "ls", "sleep", "mount", "umount", "mkdir", "env", "chown", "mv", "rm", "true", "ps"]
+        for applet in
+            ["sh", "cat", "ls", "sleep", "mount", "umount", "mkdir", "env", "chown", "mv", "rm", "true", "ps", "echo"]
         {
             std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
         }
@@ -71,6 +73,20 @@ impl World {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    /// Puts more files into the archive.
+    pub(crate) fn with_files<'a>(self, files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        for (path, content) in files {
+            let path = self.path("source").join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, content).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let done =
+            Program::new("tar").args(["-C", "source", "-cf", "root.tar", "."]).current_dir(&self.directory).status();
+        assert!(done.unwrap().success());
+        self
     }
 
     /// Writes a spec that starts from the archive and goes on with `text`.

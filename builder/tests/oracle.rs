@@ -4,6 +4,7 @@
 //! the record itself is compared with Debian's packages `distrobuilder` and `distrobuilder-images`, in a tree that is
 //! made once and kept in the target directory; `ROOTCELLAR_TEST_ORACLE=record` writes it anew.
 
+mod managers;
 mod mutations;
 mod probe;
 

@@ -34,8 +34,11 @@ pub(crate) fn all(tree: &Tree, manager: &Manager) -> io::Result<()> {
             tree.remove(&format!("/etc/ssh/{name}"))?;
         }
     }
-    if matches!(manager, Manager::Apt) {
+    if manager.is("apt") {
         apt(tree)?;
+    }
+    if manager.is("pacman") {
+        tree.empty("/var/cache/pacman/pkg")?;
     }
     // systemd writes a new id into an empty file; without the file it would treat every boot as the first.
     if tree.has("/etc/machine-id")? || tree.has("/usr/lib/systemd/systemd")? {
@@ -89,6 +92,7 @@ const APT_LEFT_BEHIND: [&str; 6] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::managers::Tool;
 
     #[test]
     fn nothing_of_the_build_machine_and_no_secret_stays_in_the_tree() {
@@ -113,7 +117,7 @@ mod tests {
         }
         tree.write("/etc/ssh/sshd_config", b"kept", Ownership::default()).unwrap();
         host_traces(&tree).unwrap();
-        all(&tree, &Manager::Apt).unwrap();
+        all(&tree, &Manager::Known(Tool::named("apt").unwrap())).unwrap();
         for kept in ["/etc/hostname", "/etc/hosts", "/etc/machine-id", "/etc/ssh/sshd_config"] {
             let content = tree.read(kept).unwrap().unwrap();
             assert!(!String::from_utf8(content).unwrap().contains("secret"), "{kept}");

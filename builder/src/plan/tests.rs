@@ -120,7 +120,9 @@ fn repositories_of_one_name_share_a_file_and_keys_go_beside_it() {
 fn what_this_version_cannot_do_is_refused_by_the_name_of_its_key() {
     let apt = "packages: {manager: apt}\n";
     for (text, overrides, expected) in [
-        ("packages: {manager: pacman}\n", &[][..], "`packages.manager`"),
+        ("packages: {manager: pacman, repositories: [{name: a}]}\n", &[][..], "packages.repositories[0]"),
+        ("packages: {manager: zypper, repositories: [{name: a}]}\n", &[], "`url`"),
+        ("packages: {manager: equo, repositories: [{name: a, type: b}]}\n", &[], "`b`"),
         (apt, &["source.downloader=alpinelinux-http"], "`source.downloader`"),
         (apt, &["source.downloader=rootfs-http", "source.url=http://h/a.tar"], "`source.url`"),
         (apt, &["source.downloader=rootfs-http", "source.url=file:///a.tar.gz"], "`source.url`"),
