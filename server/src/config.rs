@@ -18,6 +18,8 @@ pub struct Config {
     pub allow_plain: Option<bool>,
     /// An address for plain HTTP only.
     pub plain_listen: Option<String>,
+    /// An address for metrics.
+    pub metrics_listen: Option<String>,
     /// The certificate chain, PEM.
     pub tls_cert: Option<PathBuf>,
     /// Its private key, PEM.
@@ -115,6 +117,7 @@ mod tests {
         assert_eq!(config.names, Some(Vec::new()));
         assert_eq!((config.keep, config.grace), (Some(Retention::KEEP), Some(Retention::GRACE)));
         assert!(config.older_than.is_some());
+        assert!(config.metrics_listen.is_some());
         assert!(config.plain_listen.is_some() && config.tls_cert.is_some() && config.tls_key.is_some());
     }
 

@@ -8,9 +8,11 @@ mod body;
 mod conditional;
 mod connection;
 mod document;
+mod encoding;
 mod file;
 mod hkp;
 mod keeper;
+mod metrics;
 mod page;
 mod respond;
 mod route;
@@ -52,6 +54,8 @@ pub struct Settings {
     pub listen: String,
     /// The address for plain HTTP, if there is one.
     pub plain_listen: Option<String>,
+    /// The address for metrics, if there is one.
+    pub metrics_listen: Option<String>,
     /// Whether the TLS port answers plain HTTP too.
     pub allow_plain: bool,
     /// Certificate and protocols.
@@ -71,6 +75,8 @@ pub struct Listening {
     pub tls: SocketAddr,
     /// The address for plain HTTP.
     pub plain: Option<SocketAddr>,
+    /// The address for metrics.
+    pub metrics: Option<SocketAddr>,
     /// The URL that clients on this machine and, by its name, elsewhere can use.
     pub url: String,
 }
@@ -81,6 +87,7 @@ struct State {
     current: ArcSwap<Snapshot>,
     files: Files,
     site: page::Site,
+    metrics: metrics::Metrics,
     started: SystemTime,
 }
 
@@ -111,24 +118,32 @@ async fn serve(
         Some(address) => Some(bind(address).await?),
         None => None,
     };
+    let metrics = match &settings.metrics_listen {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
     let listening = Listening {
         tls: tls_address,
         plain: plain.as_ref().map(|(_, address)| *address),
+        metrics: metrics.as_ref().map(|(_, address)| *address),
         url: format!("https://{}", reachable(tls_address)),
     };
 
     let state = Arc::new(State {
-        current: ArcSwap::from_pointee(Snapshot::load(&current)?),
+        current: ArcSwap::from_pointee(Snapshot::load(&current, None)?),
         files: Files::new(Store::new(&settings.data), settings.limits),
         site: page::Site { url: listening.url.clone(), fingerprint: settings.fingerprint.clone() },
+        metrics: metrics::Metrics::new(),
         started: SystemTime::now(),
     });
     let (stop, stopped) = watch::channel(());
+    let watching = Accepting::new(watchers(Arc::clone(&state)), settings.limits, stopped.clone());
     let accepting = Accepting::new(router(Arc::clone(&state)), settings.limits, stopped);
     let acceptor = TlsAcceptor::from(Arc::clone(&settings.tls));
     let listener = if settings.allow_plain { Listener::Both(acceptor) } else { Listener::Tls(acceptor) };
     let mut tasks = vec![tokio::spawn(accepting.clone().accept(tls, listener))];
     tasks.extend(plain.map(|(plain, _)| tokio::spawn(accepting.accept(plain, Listener::Plain))));
+    tasks.extend(metrics.map(|(metrics, _)| tokio::spawn(watching.accept(metrics, Listener::Plain))));
     let keeper = keeper::Keeper { data: settings.data, validity: settings.validity, printer: printer.clone() };
     tasks.push(tokio::spawn(keeper.keep(state, publisher)));
 
@@ -149,10 +164,21 @@ async fn serve(
 fn router(state: Arc<State>) -> Router {
     Router::new()
         .route("/healthz", get(respond::health))
+        .route("/readyz", get(respond::ready))
         .route("/pks/lookup", get(hkp::lookup))
         .fallback(respond::repository)
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&state), access_log::log))
         .with_state(state)
-        .layer(axum::middleware::from_fn(access_log::log))
+}
+
+/// What the port for metrics answers. It is a port of its own because behind a proxy on the same machine every client
+/// seems to be local.
+fn watchers(state: Arc<State>) -> Router {
+    Router::new()
+        .route("/healthz", get(respond::health))
+        .route("/readyz", get(respond::ready))
+        .route("/metrics", get(metrics::show))
+        .with_state(state)
 }
 
 /// An address of IPv6 where the machine has none is taken for the one of IPv4.

@@ -35,6 +35,10 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ADDR", env = "ROOTCELLAR_SERVER_PLAIN_LISTEN")]
     plain_listen: Option<String>,
 
+    /// Listen for Prometheus on this address, over plain HTTP: `/metrics`, `/healthz`, `/readyz`.
+    #[arg(long, value_name = "ADDR", env = "ROOTCELLAR_SERVER_METRICS_LISTEN")]
+    metrics_listen: Option<String>,
+
     /// Use this certificate chain (PEM) instead of one of the private authority.
     #[arg(long, value_name = "FILE", requires = "tls_key", env = "ROOTCELLAR_SERVER_TLS_CERT")]
     tls_cert: Option<PathBuf>,
@@ -96,6 +100,7 @@ pub fn run(args: &ServeArgs, context: &Context) -> Result<ExitStatus, Error> {
         data: context.data.clone(),
         listen: listen.clone().unwrap_or_else(|| Config::DEFAULT_LISTEN.to_owned()),
         plain_listen: args.plain_listen.clone().or(config.plain_listen),
+        metrics_listen: args.metrics_listen.clone().or(config.metrics_listen),
         allow_plain: args.allow_plain || config.allow_plain.unwrap_or(false),
         tls,
         fingerprint: keys.repository_fingerprint().to_string(),
@@ -162,6 +167,9 @@ fn introduce(introduction: &Introduction, listening: &Listening, context: &Conte
     }
     if let Some(plain) = &listening.plain {
         say("Listening for plain HTTP", plain.to_string());
+    }
+    if let Some(metrics) = &listening.metrics {
+        say("Listening for Prometheus", metrics.to_string());
     }
     say("Validity", format!("{}, signed afresh at a quarter of it", introduction.validity));
     say("Repository key", introduction.fingerprint.clone());

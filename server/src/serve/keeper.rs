@@ -62,10 +62,10 @@ impl Keeper {
         if !served.is_settled() {
             return Ok(());
         }
-        let (data, serial) = (self.data.clone(), served.edition.serial);
+        let (data, previous) = (self.data.clone(), Arc::clone(&served));
         let read = tokio::task::spawn_blocking(move || {
-            let current = Generation::current(&data)?.filter(|current| current.serial != serial);
-            current.map(|current| Snapshot::load(&current)).transpose()
+            let current = Generation::current(&data)?.filter(|current| current.serial != previous.edition.serial);
+            current.map(|current| Snapshot::load(&current, Some(&previous))).transpose()
         });
         let Some(next) = read.await.map_err(io::Error::other).flatten()? else { return Ok(()) };
         let edition = next.edition;

@@ -22,8 +22,13 @@ use super::file::{Content, Opened};
 use super::page;
 use super::route::Route;
 
-/// `/healthz`: whether what is published can be used.
-pub(super) async fn health(StateOf(state): StateOf<Arc<State>>) -> Response {
+/// `/healthz`: the server answers.
+pub(super) async fn health() -> &'static str {
+    "ok\n"
+}
+
+/// `/readyz`: whether what is published can be used.
+pub(super) async fn ready(StateOf(state): StateOf<Arc<State>>) -> Response {
     let edition = state.current.load().edition;
     let is_valid = Timestamp::from(SystemTime::now()) <= edition.expires;
     if is_valid { (StatusCode::OK, "ok\n").into_response() } else { phrase(StatusCode::SERVICE_UNAVAILABLE) }
@@ -74,8 +79,18 @@ pub(super) fn phrase(status: StatusCode) -> Response {
 }
 
 fn answer_document(request: &Parts, document: &Document, modified: SystemTime) -> Response {
-    let entity = Entity { size_bytes: document.bytes.len() as u64, etag: document.etag.clone(), modified };
-    answer(request, &entity, document.content_type, document.cache, |part| slice(&document.bytes, part))
+    let encoded = document.encoding(&request.headers);
+    let (bytes, etag) = encoded.map_or((&document.bytes, &document.etag), |encoded| (&encoded.bytes, &encoded.etag));
+    let entity = Entity { size_bytes: bytes.len() as u64, etag: etag.clone(), modified };
+    let mut response = answer(request, &entity, document.content_type, document.cache, |part| slice(bytes, part));
+    if document.encodings.is_some() {
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
+    if let Some(encoded) = encoded.filter(|_| response.status() != StatusCode::NOT_MODIFIED) {
+        let coding = HeaderValue::from_static(encoded.coding.name());
+        response.headers_mut().insert(header::CONTENT_ENCODING, coding);
+    }
+    response
 }
 
 /// Answers with bytes that were made for this request.

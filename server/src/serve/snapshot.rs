@@ -36,15 +36,15 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Reads a generation.
-    pub(super) fn load(generation: &Generation) -> io::Result<Self> {
+    /// Reads a generation. What it has in common with the `previous` one is not compressed again.
+    pub(super) fn load(generation: &Generation, previous: Option<&Self>) -> io::Result<Self> {
         let edition = generation.edition()?;
         let files = generation.documents()?;
         let is_certificate = |path: &&String| path.starts_with("keys/");
         let certificates = files.keys().filter(is_certificate).filter_map(|path| files.get(path));
         let certificates = certificates.filter_map(|bytes| Certificate::from_bytes(bytes).ok()).collect();
         let documents = files.into_iter().map(|(path, bytes)| {
-            let document = Document::new(&path, bytes);
+            let document = Document::new(&path, bytes, previous.and_then(|previous| previous.documents.get(&path)));
             (path, document)
         });
         let (documents, old_signatures) = (documents.collect(), HashMap::new());
@@ -128,8 +128,9 @@ mod tests {
 
     fn snapshot(documents: &[(&str, &str)]) -> Snapshot {
         let now = Timestamp::from_unix(1_795_411_320);
-        let documents =
-            documents.iter().map(|(path, text)| ((*path).to_owned(), Document::new(path, text.as_bytes().to_vec())));
+        let documents = documents
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), Document::new(path, text.as_bytes().to_vec(), None)));
         Snapshot {
             edition: Edition { serial: 1, published: now, expires: now },
             certificates: vec![],

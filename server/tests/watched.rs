@@ -1,0 +1,57 @@
+//! Those who watch a server see whether it can be used, and by whom it is.
+
+use std::time::{Duration, Instant};
+
+use testkit::FakeImage;
+
+use crate::support::{World, request};
+
+#[test]
+fn metrics_are_on_a_port_of_their_own_and_count_clients_by_family() {
+    let world = World::publishing(&[FakeImage::new("debian/trixie/amd64/default")]);
+    let server = world.serve_with(&["--allow-plain", "--metrics-listen", "127.0.0.1:0"]);
+    assert_eq!(server.get("/metrics").status, 404);
+    assert_eq!(server.get("/readyz").status, 200);
+    let index = server.get_with("/meta/1.0/index-user", &[("User-Agent", "lxc/4.0.6 compat:7")]).body.len();
+    server.get_with("/nothing", &[("User-Agent", "Incus 6.0.4 (Linux)")]);
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains("Listening for Prometheus")).unwrap();
+    let address = line.split_whitespace().last().unwrap().to_owned();
+    let get = |path: &str| {
+        request(&address, format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
+    };
+    assert_eq!((get("/healthz").status, get("/readyz").status, get("/").status), (200, 200, 404));
+    let wanted = [
+        "rootcellar_requests_total{client=\"lxc\",status=\"2xx\"} 1".to_owned(),
+        format!("rootcellar_sent_bytes_total{{client=\"lxc\"}} {index}"),
+        "rootcellar_requests_total{client=\"incus\",status=\"4xx\"} 1".to_owned(),
+        "rootcellar_generation_serial 1".to_owned(),
+        "rootcellar_generation_age_seconds ".to_owned(),
+        "rootcellar_validity_left_seconds 17".to_owned(),
+    ];
+    // An answer is counted when it has ended, which may be a moment after the client has it.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let metrics = get("/metrics").text();
+        let missing = wanted.iter().find(|line| !metrics.contains(*line));
+        let Some(missing) = missing else { break };
+        assert!(Instant::now() < deadline, "expected `{missing}` in {metrics}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_server_whose_validity_has_ended_answers_but_is_not_ready() {
+    let world = World::publishing(&[FakeImage::new("debian/trixie/amd64/default")]);
+    let server = world.serve_with(&["--allow-plain", "--validity", "2s"]);
+    // Without its key nothing can be signed afresh.
+    world.run(&["publish", "--validity", "2s"]).succeeds();
+    std::fs::rename(world.data().join("keys"), world.path("keys-taken-away")).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while server.get("/readyz").status != 503 {
+        assert!(Instant::now() < deadline, "{}", server.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(server.get("/healthz").text(), "ok\n");
+    assert!(server.get("/").text().contains("clients refuse what is published"));
+}
