@@ -1,5 +1,6 @@
 //! From what a person asks for to two verified files.
 
+mod arriving;
 mod download;
 mod error;
 mod rootfs;
@@ -26,10 +27,10 @@ use crate::repository::{Repository, RepositoryError};
 use crate::state::RemoteState;
 
 pub use error::AcquireError;
-use rootfs::Keeper;
-pub use rootfs::Rootfs;
+pub use rootfs::{ReadError, Rootfs};
 
-/// An image that is ready to become a container: its files were checked, and stay in the cache while this exists.
+/// An image that is ready to become a container: its metadata was checked, and its root file system will be while it is
+/// read.
 #[derive(Debug)]
 pub struct Acquired<'a> {
     /// What it consists of.
@@ -118,13 +119,13 @@ impl Source<'_> {
             Some(files) => {
                 self.narrator.tell(Step::UpToDate);
                 self.narrator.tell(Step::Cached);
+                if query.serial.is_none() {
+                    entry.set_current(&self.fresh(build, &files.metadata))?;
+                }
                 self.acquired(files, entry, lock)
             }
-            None => self.fetch(build, entry, lock)?,
+            None => self.fetch(build, query.serial.is_some(), entry, lock)?,
         };
-        if query.serial.is_none() {
-            self.entry(&build.image).set_current(&self.fresh(build, &acquired))?;
-        }
         self.cache.adopt()?;
         Ok(acquired)
     }
@@ -201,7 +202,7 @@ impl Source<'_> {
         let acquired = match self.open(&entry, &wanted)? {
             None => return Ok(None),
             Some(Opened { build, rootfs, metadata, is_decoded: true }) => {
-                Acquired { build, rootfs: Rootfs::plain(rootfs), metadata }
+                Acquired { build, rootfs: Rootfs::decoded(rootfs, self.narrator), metadata }
             }
             Some(_) => {
                 // Perhaps somebody is decoding it right now.
@@ -242,18 +243,17 @@ impl Source<'_> {
     fn acquired(&self, opened: Opened, entry: Entry, lock: Lock) -> Acquired<'_> {
         let Opened { build, rootfs, metadata, is_decoded } = opened;
         let rootfs = if is_decoded {
-            Rootfs::plain(rootfs)
+            Rootfs::decoded(rootfs, self.narrator)
         } else {
-            let (cache, origin, build) = (self.cache, self.repository.origin(), build.clone());
-            Rootfs::compressed(rootfs, Keeper { cache, origin, entry, build, _lock: lock })
+            Rootfs::compressed(rootfs, self.keeper(entry, build.clone(), None, lock), self.narrator)
         };
         Acquired { build, rootfs, metadata }
     }
 
     /// Until when a build need not be looked up again: its own cache expiry while that is ahead, else a day. A
     /// builder that stopped would otherwise make every create ask again.
-    fn fresh(&self, build: &Build, acquired: &Acquired<'_>) -> CurrentBuild {
-        let said = build.cache_expiry.or_else(|| acquired.metadata.cache_expiry(self.mode, CompatLevel::NEWEST));
+    fn fresh(&self, build: &Build, metadata: &LxcMetadata) -> CurrentBuild {
+        let said = build.cache_expiry.or_else(|| metadata.cache_expiry(self.mode, CompatLevel::NEWEST));
         let fresh_until = said.filter(|expiry| *expiry > self.now).unwrap_or(self.now + RENEWAL);
         CurrentBuild {
             image: build.image.clone(),

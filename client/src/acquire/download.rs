@@ -10,33 +10,78 @@ use formats::image::ImageId;
 use formats::metadata::LxcMetadata;
 use formats::record::BuildFile;
 
-use super::{AcquireError, Acquired, Opened, Source};
-use crate::cache::{CachedBuild, Entry};
+use super::arriving::Arriving;
+use super::rootfs::Keeper;
+use super::{AcquireError, Acquired, Rootfs, Source};
+use crate::cache::{CachedBuild, CurrentBuild, Entry};
 use crate::catalog::{Build, RemoteFile};
 use crate::files::Lock;
 use crate::narrator::Step;
 use crate::repository::RepositoryError;
 
 impl Source<'_> {
-    /// Downloads a build and stores it. The metadata is read before the build is stored, so the cache holds no build
-    /// that cannot become a container.
-    pub(super) fn fetch(&self, build: &Build, entry: Entry, lock: Lock) -> Result<Acquired<'_>, AcquireError> {
-        let tar = build.tar;
-        let (rootfs_digest, rootfs) = self.file(build, &build.rootfs, BuildFile::RootfsTarXz)?;
+    /// Downloads the metadata of a build, and the rootfs later, when it is read: the two that a container needs are
+    /// refused together, and the cache holds no build that cannot become one.
+    pub(super) fn fetch(
+        &self,
+        build: &Build,
+        pinned: bool,
+        entry: Entry,
+        lock: Lock,
+    ) -> Result<Acquired<'_>, AcquireError> {
+        let remote = match build.rootfs.digest {
+            Some(digest) if self.cache.blob(&digest)?.is_none() => Ok((digest, self.narrator.download(Step::Rootfs))),
+            // Nobody knows what to expect, or it is here: it is stored before it is read.
+            _ => Err(self.file(build, &build.rootfs, BuildFile::RootfsTarXz)?),
+        };
         let (metadata_digest, metadata) = self.file(build, &build.metadata, BuildFile::MetaTarXz)?;
         let metadata = read_metadata(&build.image, metadata)?;
-        let build = CachedBuild {
+        let cached = CachedBuild {
             image: build.image.clone(),
             build: build.name.clone(),
             fetched: self.now,
-            rootfs: rootfs_digest,
+            rootfs: match &remote {
+                Ok((digest, _)) | Err((digest, _)) => *digest,
+            },
             metadata: metadata_digest,
-            tar,
+            tar: build.tar,
         };
-        entry.store(&build)?;
-        let detail = format!("{}  {}  {}", build.rootfs.sha256.short(), build.image, build.build.as_str());
-        self.narrator.tell_about(Step::Ready, &detail);
-        Ok(self.acquired(Opened { build, rootfs, metadata, is_decoded: false }, entry, lock))
+        let current = (!pinned).then(|| self.fresh(build, &metadata));
+        let origin = self.repository.origin();
+        let rootfs = match remote {
+            Ok((digest, reporter)) => {
+                let arriving = Arriving {
+                    repository: self.repository,
+                    path: build.rootfs.path.clone(),
+                    digest,
+                    partial: self.cache.partial(origin, &digest.sha256.to_string()),
+                    done: self.cache.blob_path(&digest)?,
+                    reporter,
+                };
+                let keeper = self.keeper(entry, cached.clone(), current, lock);
+                Rootfs::remote(arriving, keeper, self.narrator)
+            }
+            Err((_, file)) => {
+                entry.store(&cached)?;
+                if let Some(current) = &current {
+                    entry.set_current(current)?;
+                }
+                self.narrator.tell_about(Step::Ready, &cached.to_string());
+                let keeper = self.keeper(entry, cached.clone(), current, lock);
+                Rootfs::compressed(file, keeper, self.narrator)
+            }
+        };
+        Ok(Acquired { rootfs, build: cached, metadata })
+    }
+
+    pub(super) fn keeper(
+        &self,
+        entry: Entry,
+        build: CachedBuild,
+        current: Option<CurrentBuild>,
+        lock: Lock,
+    ) -> Keeper<'_> {
+        Keeper { cache: self.cache, origin: self.repository.origin(), entry, build, current, _lock: lock }
     }
 
     fn file(&self, build: &Build, remote: &RemoteFile, file: BuildFile) -> Result<(FileDigest, File), AcquireError> {

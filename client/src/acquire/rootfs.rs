@@ -8,67 +8,138 @@ use archive::unpack::UnpackError;
 use archive::xz::{DecodeLimits, Decoder};
 use formats::digest::FileDigest;
 
-use crate::cache::{Cache, CachedBuild, Draft, Entry};
+use super::AcquireError;
+use super::arriving::Arriving;
+use crate::cache::{Cache, CachedBuild, CurrentBuild, Draft, Entry};
 use crate::files::Lock;
+use crate::narrator::{Narrator, Step};
 use crate::remote::Origin;
 
-/// The root file system of an image, checked against its digest and at its beginning.
+/// The root file system of an image on its way into a container.
 #[derive(Debug)]
-pub struct Rootfs<'a>(Form<'a>);
+pub struct Rootfs<'a> {
+    form: Form<'a>,
+    narrator: Option<&'a Narrator>,
+}
 
 #[derive(Debug)]
 enum Form<'a> {
-    /// The tar archive itself.
+    /// The tar archive itself, checked and at its beginning.
     Plain(File),
-    /// As it was downloaded. Whoever decodes it first keeps the archive.
+    /// As it was downloaded, likewise. Whoever decodes it first keeps the archive.
     Compressed(File, Box<Keeper<'a>>),
+    /// On the server.
+    Remote(Box<Arriving<'a>>, Box<Keeper<'a>>),
 }
 
 impl<'a> Rootfs<'a> {
-    pub(super) fn plain(tar: File) -> Self {
-        Self(Form::Plain(tar))
+    /// A tar archive that was checked already, of which nothing is told.
+    pub(crate) fn plain(tar: File) -> Self {
+        Self { form: Form::Plain(tar), narrator: None }
     }
 
-    pub(super) fn compressed(xz: File, keeper: Keeper<'a>) -> Self {
-        Self(Form::Compressed(xz, Box::new(keeper)))
+    /// A tar archive of the cache.
+    pub(super) fn decoded(tar: File, narrator: &'a Narrator) -> Self {
+        Self { form: Form::Plain(tar), narrator: Some(narrator) }
     }
 
-    /// Hands the tar archive to `read`, which reads it to its end. A compressed one is decoded, and what came out stays
-    /// in the cache: the next create decodes nothing. That the cache has no room for it is no failure.
-    pub fn read<T>(self, read: impl FnOnce(&mut dyn Read) -> Result<T, UnpackError>) -> Result<T, UnpackError> {
-        match self.0 {
-            Form::Plain(mut tar) => read(&mut tar),
+    pub(super) fn compressed(xz: File, keeper: Keeper<'a>, narrator: &'a Narrator) -> Self {
+        Self { form: Form::Compressed(xz, Box::new(keeper)), narrator: Some(narrator) }
+    }
+
+    pub(super) fn remote(arriving: Arriving<'a>, keeper: Keeper<'a>, narrator: &'a Narrator) -> Self {
+        Self { form: Form::Remote(Box::new(arriving), Box::new(keeper)), narrator: Some(narrator) }
+    }
+
+    /// Hands the tar archive to `read`, which reads it to its end, and tells that it is unpacked.
+    ///
+    /// What is on the server is downloaded, hashed and decoded at the same time. So `read` sees bytes before all of them
+    /// are verified, and what it makes must stay hidden until this returns: it fails unless everything that was read is
+    /// what the signed documents say. What was decoded stays in the cache: the next create decodes nothing. That the
+    /// cache has no room for that is no failure.
+    pub fn read<T>(self, read: impl FnOnce(&mut dyn Read) -> Result<T, UnpackError>) -> Result<T, ReadError> {
+        let tell = |what: fn(&Narrator)| self.narrator.iter().copied().for_each(what);
+        match self.form {
+            Form::Plain(mut tar) => {
+                tell(Narrator::unpacking);
+                Ok(read(&mut tar)?)
+            }
             Form::Compressed(xz, keeper) => {
-                let mut tar = Decoder::new(xz, &DecodeLimits::default()).map_err(UnpackError::Read)?;
-                let mut kept = Kept { tar: &mut tar, copy: keeper.begin() };
-                let result = read(&mut kept)?;
-                if let Some(copy) = kept.copy {
-                    keeper.keep(copy);
-                }
+                tell(Narrator::unpacking);
+                let (result, copy) = decode(xz, &keeper, read)?;
+                keeper.keep(copy)?;
+                Ok(result)
+            }
+            Form::Remote(arriving, keeper) => {
+                let stored = || {
+                    tell_ready(self.narrator, &keeper.build);
+                    tell(Narrator::unpacking);
+                };
+                let (result, copy) = arriving.read(stored, |xz| decode(xz, &keeper, read))?;
+                keeper.keep(copy)?;
                 Ok(result)
             }
         }
     }
 
-    /// Decodes a compressed archive into the cache.
-    pub fn warm(self) -> Result<(), UnpackError> {
-        match self.0 {
-            Form::Plain(_) => Ok(()),
-            Form::Compressed(..) => {
-                self.read(|tar| io::copy(tar, &mut io::sink()).map(drop).map_err(UnpackError::Read))
-            }
+    /// The same, downloaded and verified now, for those who have no hidden place to unpack to. Nothing is decoded yet.
+    pub fn stored(self) -> Result<Self, AcquireError> {
+        let Form::Remote(arriving, keeper) = self.form else { return Ok(self) };
+        let file = arriving.store()?;
+        keeper.keep(None)?;
+        tell_ready(self.narrator, &keeper.build);
+        Ok(Self { form: Form::Compressed(file, keeper), narrator: self.narrator })
+    }
+}
+
+fn tell_ready(narrator: Option<&Narrator>, build: &CachedBuild) {
+    if let Some(narrator) = narrator {
+        narrator.tell_about(Step::Ready, &build.to_string());
+    }
+}
+
+/// Why a root file system was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It is bad, or what it is read for failed.
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
+    /// It was not had.
+    #[error(transparent)]
+    Acquire(#[from] AcquireError),
+}
+
+impl ReadError {
+    /// Whether the data is bad, and not this machine.
+    pub fn is_bad_data(&self) -> bool {
+        match self {
+            Self::Unpack(error) => error.is_bad_data(),
+            Self::Acquire(error) => !error.is_failure(),
         }
     }
 }
 
-/// Where a decoded archive goes. While it exists the image is locked, so that of many creates only the first decodes,
-/// and the others copy what it kept.
+fn decode<T>(
+    xz: impl Read,
+    keeper: &Keeper<'_>,
+    read: impl FnOnce(&mut dyn Read) -> Result<T, UnpackError>,
+) -> Result<(T, Option<Copy>), UnpackError> {
+    let mut tar = Decoder::new(xz, &DecodeLimits::default()).map_err(UnpackError::Read)?;
+    let mut kept = Kept { tar: &mut tar, copy: keeper.begin() };
+    let result = read(&mut kept)?;
+    Ok((result, kept.copy))
+}
+
+/// What is stored when a build is complete. While it exists the image is locked, so that of many creates only the first
+/// downloads and decodes, and the others copy what it kept.
 #[derive(Debug)]
 pub(super) struct Keeper<'a> {
     pub(super) cache: &'a Cache,
     pub(super) origin: &'a Origin,
     pub(super) entry: Entry,
     pub(super) build: CachedBuild,
+    /// What becomes the current build of the image, if this one does.
+    pub(super) current: Option<CurrentBuild>,
     pub(super) _lock: Lock,
 }
 
@@ -81,21 +152,25 @@ impl Keeper<'_> {
         Some(Copy { to: HashingWriter::new(BufWriter::with_capacity(COPY_BYTES, file)), draft })
     }
 
-    fn keep(&self, copy: Copy) {
-        let stored = copy.finish().and_then(|(found, draft)| match self.build.tar {
-            Some(expected) if expected != found => Err(io::Error::other(format!(
-                "expected an archive with sha256 {}, found {}",
-                expected.sha256, found.sha256
-            ))),
-            _ => {
-                self.cache.place(draft, &found).map_err(io::Error::other)?;
-                let build = CachedBuild { tar: Some(found), ..self.build.clone() };
-                self.entry.store(&build).map_err(io::Error::other)
-            }
-        });
-        if let Err(error) = stored {
-            not_kept(&error);
+    /// Stores the build, and with it the decoded archive if there is one.
+    fn keep(&self, copy: Option<Copy>) -> Result<(), AcquireError> {
+        let kept = copy.map(|copy| self.place(copy).inspect_err(|error| not_kept(error)));
+        let build = CachedBuild { tar: kept.and_then(Result::ok).or(self.build.tar), ..self.build.clone() };
+        self.entry.store(&build)?;
+        if let Some(current) = &self.current {
+            self.entry.set_current(current)?;
         }
+        Ok(self.cache.adopt()?)
+    }
+
+    fn place(&self, copy: Copy) -> io::Result<FileDigest> {
+        let (found, draft) = copy.finish()?;
+        if let Some(expected) = self.build.tar.filter(|expected| *expected != found) {
+            let (expected, found) = (expected.sha256, found.sha256);
+            return Err(io::Error::other(format!("expected an archive with sha256 {expected}, found {found}")));
+        }
+        self.cache.place(draft, &found).map_err(io::Error::other)?;
+        Ok(found)
     }
 }
 

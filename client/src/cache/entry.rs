@@ -1,5 +1,6 @@
 //! What is kept of one image of one origin.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -54,6 +55,13 @@ pub struct CachedBuild {
     /// once somebody has decoded it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tar: Option<FileDigest>,
+}
+
+/// For people: `9f2c41d0a7be  debian/trixie/amd64/default  20261123_0522`.
+impl fmt::Display for CachedBuild {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}  {}  {}", self.rootfs.sha256.short(), self.image, self.build.as_str())
+    }
 }
 
 impl Entry {

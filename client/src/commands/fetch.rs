@@ -28,6 +28,7 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
     let policy = if args.offline { Policy::Offline } else { Policy::Refresh };
     args.source.with(context, origin, |source| {
         let acquired = source.acquire(&args.image.query, policy)?;
+        acquired.rootfs.stored()?;
         context.printer.data(format_args!("{}@{}", acquired.build.image, acquired.build.build.as_str()));
         Ok(ExitStatus::Done)
     })

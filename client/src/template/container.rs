@@ -41,8 +41,9 @@ pub(super) fn fill(
     }
     let message = relevant(MemberKind::CreateMessage).map(str::to_owned);
 
-    source.narrator.unpacking();
-    rootfs::populate(&options.rootfs, image.rootfs, &image.metadata, (source.mode, level), &placeholders)?;
+    // The root file system is liblxc's and visible, so every byte is verified before it is unpacked.
+    let rootfs = image.rootfs.stored()?;
+    rootfs::populate(&options.rootfs, rootfs, &image.metadata, (source.mode, level), &placeholders)?;
 
     let fstab_path = options.path.join("fstab");
     if let Some(fstab) = &fstab {

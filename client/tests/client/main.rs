@@ -5,6 +5,7 @@
 
 mod cache;
 mod containers;
+mod overlap;
 mod remotes;
 mod template;
 mod trust;
