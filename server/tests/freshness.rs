@@ -50,11 +50,11 @@ fn a_server_signs_again_at_a_quarter_of_the_validity() {
     world.run(&["publish", "--validity", "8s"]).succeeds();
     let index = server.get("/meta/1.0/index-user").body;
     let first = serial(&server);
-    for _ in 0..3 {
+    for _ in 0..4 {
         let before = serial(&server);
         wait_for("another signature", 20, || serial(&server) > before);
     }
-    assert!(serial(&server) > first + 3, "generations carry the time of their publication");
+    assert!(serial(&server) > first + 4, "generations carry the time of their publication");
     assert_eq!(server.get("/meta/1.0/index-user").body, index, "what did not change has the same bytes");
     assert!(files_below(&world.data().join("generations")).len() < 5 * 50, "old generations are removed");
 }
