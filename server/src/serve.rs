@@ -18,6 +18,7 @@ mod respond;
 mod route;
 mod snapshot;
 mod stall;
+mod systemd;
 
 use std::io;
 use std::net::SocketAddr;
@@ -113,15 +114,13 @@ async fn serve(
     ready: impl FnOnce(&Listening) -> io::Result<()>,
 ) -> Result<(), ServeError> {
     let current = Generation::current(&settings.data)?.ok_or(ServeError::NoGeneration)?;
-    let (tls, tls_address) = bind(&settings.listen).await?;
-    let plain = match &settings.plain_listen {
-        Some(address) => Some(bind(address).await?),
-        None => None,
+    let passed = systemd::Passed::take()?;
+    let (tls, tls_address) = match passed.tls {
+        Some(passed) => with_address(passed)?,
+        None => bind(&settings.listen).await?,
     };
-    let metrics = match &settings.metrics_listen {
-        Some(address) => Some(bind(address).await?),
-        None => None,
-    };
+    let plain = optional(passed.plain, settings.plain_listen.as_deref()).await?;
+    let metrics = optional(passed.metrics, settings.metrics_listen.as_deref()).await?;
     let listening = Listening {
         tls: tls_address,
         plain: plain.as_ref().map(|(_, address)| *address),
@@ -149,10 +148,13 @@ async fn serve(
 
     let (mut terminated, mut interrupted) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     ready(&listening)?;
+    systemd::ready();
+    tasks.push(tokio::spawn(systemd::feed_watchdog()));
     tokio::select! {
         _ = terminated.recv() => {}
         _ = interrupted.recv() => {}
     }
+    systemd::stopping();
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
     let _ = stop.send(());
     if tokio::time::timeout(settings.limits.shutdown, stop.closed()).await.is_err() {
@@ -181,12 +183,28 @@ fn watchers(state: Arc<State>) -> Router {
         .with_state(state)
 }
 
+/// A socket that was handed over, or else one at an address that was given, or none.
+async fn optional(
+    passed: Option<TcpListener>,
+    address: Option<&str>,
+) -> Result<Option<(TcpListener, SocketAddr)>, ServeError> {
+    match (passed, address) {
+        (Some(passed), _) => Ok(Some(with_address(passed)?)),
+        (None, Some(address)) => bind(address).await.map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+fn with_address(listener: TcpListener) -> io::Result<(TcpListener, SocketAddr)> {
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
 /// An address of IPv6 where the machine has none is taken for the one of IPv4.
 async fn bind(address: &str) -> Result<(TcpListener, SocketAddr), ServeError> {
     let listen = |address: String| async move {
         let listener = TcpListener::bind(&address).await.map_err(|source| ServeError::Bind { address, source })?;
-        let address = listener.local_addr()?;
-        Ok((listener, address))
+        Ok(with_address(listener)?)
     };
     match (listen(address.to_owned()).await, address.strip_prefix("[::]:")) {
         (Err(ServeError::Bind { source, .. }), Some(port))

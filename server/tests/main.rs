@@ -20,5 +20,6 @@ mod requests;
 mod retention;
 mod scrub;
 mod signatures;
+mod systemd;
 mod tls;
 mod watched;

@@ -157,3 +157,53 @@ fn normalised(mut request: Request<Incoming>) -> Request<Incoming> {
 const TLS_HANDSHAKE: u8 = 0x16;
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+    /// A server that says `yes`, its address, and what stops it.
+    async fn serving(limits: Limits) -> (std::net::SocketAddr, watch::Sender<()>) {
+        let (stop, stopped) = watch::channel(());
+        let router = Router::new().fallback(|| async { "yes" });
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(Accepting::new(router, limits, stopped).accept(socket, Listener::Plain));
+        (address, stop)
+    }
+
+    async fn is_answered(stream: &mut TcpStream) -> bool {
+        stream.write_all(REQUEST).await.unwrap();
+        let mut answer = [0; 4096];
+        let count = timeout(Duration::from_millis(300), stream.read(&mut answer)).await;
+        count.is_ok_and(|count| count.unwrap() > 0)
+    }
+
+    #[tokio::test]
+    async fn a_connection_beyond_the_limit_is_served_when_another_has_ended() {
+        let (address, _stop) = serving(Limits { connections: 1, ..Limits::default() }).await;
+        let mut first = TcpStream::connect(address).await.unwrap();
+        assert!(is_answered(&mut first).await);
+        let mut second = TcpStream::connect(address).await.unwrap();
+        assert!(!is_answered(&mut second).await);
+        drop(first);
+        let mut answer = [0; 4096];
+        let count = timeout(Duration::from_secs(10), second.read(&mut answer)).await.unwrap().unwrap();
+        assert!(answer[..count].starts_with(b"HTTP/1.1 200"));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_idles_is_closed() {
+        let limits = Limits { head: Duration::from_millis(200), ..Limits::default() };
+        let (address, _stop) = serving(limits).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        assert!(is_answered(&mut stream).await);
+        let mut rest = Vec::new();
+        timeout(Duration::from_secs(10), stream.read_to_end(&mut rest)).await.unwrap().unwrap();
+        assert_eq!(rest, b"");
+    }
+}
