@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bootstrap, build, plan, validate};
+use crate::commands::{bootstrap, build, matrix, plan, validate};
 
 /// Builds images from specs.
 #[derive(Debug, Parser)]
@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Build(build::BuildArgs),
     /// Check specs without building anything.
     Validate(validate::ValidateArgs),
+    /// Show the images that specs are for.
+    Matrix(matrix::MatrixArgs),
     /// Show the stages of a build in order.
     Plan(plan::PlanArgs),
 }

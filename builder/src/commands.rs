@@ -2,6 +2,7 @@
 
 pub(crate) mod bootstrap;
 pub(crate) mod build;
+pub(crate) mod matrix;
 pub(crate) mod plan;
 pub(crate) mod validate;
 

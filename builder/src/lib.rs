@@ -59,6 +59,7 @@ fn run(cli: &Cli, printer: &Printer) -> Result<ExitStatus, CommandError> {
         Command::Bootstrap(args) => commands::bootstrap::run(args, printer),
         Command::Build(args) => commands::build::run(args, printer),
         Command::Validate(args) => commands::validate::run(args, printer),
+        Command::Matrix(args) => commands::matrix::run(args, printer),
         Command::Plan(args) => commands::plan::run(args, printer),
     }
 }

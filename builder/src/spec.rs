@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod definition;
 pub(crate) mod filter;
 pub(crate) mod lines;
+pub(crate) mod matrix;
 pub(crate) mod overrides;
 pub(crate) mod template;
 pub(crate) mod text;
@@ -23,6 +24,7 @@ use terminal::{Advice, ExitStatus};
 use self::check::CheckError;
 use self::definition::Definition;
 use self::lines::Lines;
+use self::matrix::{Cell, MatrixError};
 use self::overrides::{Override, OverrideError};
 use self::template::{TemplateError, Templates};
 use crate::limits;
@@ -55,12 +57,21 @@ impl Spec {
         Self::parse(&yaml, overrides, now).map(|spec| Self { directory, ..spec }).map_err(wrap)
     }
 
+    /// The images that the spec at `path` is for.
+    pub(crate) fn cells(path: &Path, overrides: &[Override], now: Timestamp) -> Result<Vec<Cell>, SpecError> {
+        let cells = read(path).and_then(|yaml| matrix::cells(&yaml, overrides, now));
+        cells.map_err(|kind| SpecError { path: path.to_owned(), kind })
+    }
+
     /// The spec that `yaml` is.
     pub(crate) fn parse(yaml: &str, overrides: &[Override], now: Timestamp) -> Result<Self, SpecErrorKind> {
         let written: Definition =
             serde_saphyr::from_str(yaml).map_err(|error| SpecErrorKind::Yaml(error.to_string()))?;
         let lines = Lines::of(yaml);
         let mut definition = overrides::apply(&written, overrides)?;
+        if let Some(matrix) = definition.matrix.take() {
+            matrix.check()?;
+        }
         let arch = fill_in(&mut definition, now)?;
         check::check(&definition, &lines)?;
         let image = &definition.image;
@@ -170,6 +181,8 @@ pub(crate) enum SpecErrorKind {
     Override(#[from] OverrideError),
     #[error(transparent)]
     Check(#[from] CheckError),
+    #[error(transparent)]
+    Matrix(#[from] MatrixError),
     #[error("`{key}`")]
     Name { key: &'static str, source: ParseNameError },
     #[error("`image.serial`")]

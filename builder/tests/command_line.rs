@@ -64,6 +64,24 @@ fn a_plan_is_data_and_also_json() {
 }
 
 #[test]
+fn a_matrix_is_the_images_of_a_spec_with_the_options_that_build_them() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../image-specs/debian.yaml");
+    let text = builder().args(["matrix", path]).assert().success();
+    assert!(output_of(&text).0.contains("debian/trixie/arm64/cloud"));
+    let json = builder().args(["matrix", path, "--format", "json"]).assert().success();
+    let cells: Vec<serde_json::Value> = serde_json::from_str(&output_of(&json).0).unwrap();
+    assert_eq!(cells.len(), 12);
+    assert_eq!(cells[0]["timeout_seconds"], 3600);
+    for cell in cells {
+        let options = cell["options"].as_array().unwrap().iter();
+        let words = options.flat_map(|option| ["-o", option.as_str().unwrap()]);
+        let plan = builder().args(["plan", path, "--format", "json"]).args(words).assert().success();
+        let plan: serde_json::Value = serde_json::from_str(&output_of(&plan).0).unwrap();
+        assert_eq!(plan["image"], cell["image"]);
+    }
+}
+
+#[test]
 fn bad_overrides_and_what_cannot_be_built_are_refused_with_one() {
     let (_directory, path) = spec(SPEC);
     for (option, expected) in [

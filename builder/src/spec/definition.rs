@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::filter::{Filter, TargetType};
+use super::matrix::Matrix;
 use super::text::{Text, nullable};
 
 /// A whole spec.
@@ -30,6 +31,9 @@ pub(crate) struct Definition {
     pub(crate) mappings: Mappings,
     #[serde(deserialize_with = "nullable")]
     pub(crate) environment: Environment,
+    /// Ours alone: distrobuilder refuses it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) matrix: Option<Matrix>,
 }
 
 /// What the image is called.
