@@ -8,7 +8,8 @@ use terminal::log::{self, LogArgs};
 use terminal::{ExitStatus, OutputFormat, Printer, finish};
 
 use crate::commands::{
-    CommandError, cache, create, destroy, exec, fetch, info, internal_runtime, list, ls, remote, start, stop, template,
+    CommandError, cache, create, destroy, exec, fetch, info, internal_runtime, list, logs, ls, remote, restart, start, stop,
+    template, wait,
 };
 use crate::context::Context;
 use crate::directories::{Directories, DirectoryArgs};
@@ -44,7 +45,10 @@ enum Command {
     Create(create::Args),
     Start(start::Args),
     Stop(stop::Args),
+    Restart(restart::Args),
     Exec(exec::Args),
+    Wait(wait::Args),
+    Logs(logs::Args),
     Ls(ls::Args),
     Destroy(destroy::Args),
     Cache(cache::Args),
@@ -80,6 +84,9 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitStatus, CommandEr
         Command::Create(args) => create::run(&args, context),
         Command::Start(args) => Ok(start::run(args, context)?),
         Command::Stop(args) => Ok(stop::run(&args, context)?),
+        Command::Restart(args) => Ok(restart::run(&args, context)?),
+        Command::Wait(args) => Ok(wait::run(&args, context)?),
+        Command::Logs(args) => Ok(logs::run(&args, context)?),
         Command::Exec(args) => Ok(exec::run(args, context)?),
         Command::Ls(args) => Ok(ls::run(&args, context)?),
         Command::Destroy(args) => Ok(destroy::run(&args, context)?),

@@ -8,11 +8,14 @@ pub mod fetch;
 pub mod info;
 pub mod internal_runtime;
 pub mod list;
+pub mod logs;
 pub mod ls;
 pub mod remote;
+pub mod restart;
 pub mod start;
 pub mod stop;
 pub mod template;
+pub mod wait;
 
 mod error;
 mod source;

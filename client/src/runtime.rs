@@ -32,6 +32,8 @@ pub(crate) mod mapped;
 pub(crate) mod monitor;
 pub(crate) mod sys;
 
+mod account;
+mod addresses;
 mod auto_mount;
 mod builtin;
 mod capability;
@@ -64,6 +66,7 @@ use std::process::Command;
 
 use formats::name::Name;
 
+pub use addresses::Addresses;
 pub use error::{ConfigProblem, Error};
 pub use idmap::{IdMap, IdMapError};
 pub use settings::Notice;
@@ -92,6 +95,10 @@ pub struct Container {
 pub struct ExecOptions {
     /// The command and its arguments.
     pub command: Vec<String>,
+    /// Whom it runs as, by name or number in the container.
+    pub user: String,
+    /// Leaves out what the container's configuration sets.
+    pub clear_environment: bool,
     /// Added to the environment, each `NAME=VALUE`.
     pub environment: Vec<String>,
     /// The working directory in the container.
@@ -99,10 +106,12 @@ pub struct ExecOptions {
 }
 
 impl ExecOptions {
-    /// The command, in `/`, with the container's environment.
+    /// The command as root, in `/`, with the container's environment.
     pub fn new<T: Into<String>>(command: impl IntoIterator<Item = T>) -> Self {
         Self {
             command: command.into_iter().map(Into::into).collect(),
+            user: "0".to_owned(),
+            clear_environment: false,
             environment: Vec::new(),
             directory: "/".to_owned(),
         }
@@ -142,6 +151,25 @@ impl Container {
     /// What the container is doing now.
     pub fn status(&self) -> Status {
         status::of(&self.state, &self.directory())
+    }
+
+    /// Its addresses. None while it does not run.
+    pub fn addresses(&self) -> Addresses {
+        self.status().pid().map(addresses::of).unwrap_or_default()
+    }
+
+    /// What it has written to its console since it was started. It is kept while the container runs, and after a bad
+    /// end.
+    pub fn console_log(&self) -> Result<String, Error> {
+        let mut log = Vec::new();
+        for name in ["console.log.1", "console.log"] {
+            let path = self.state.file(name);
+            match std::fs::read(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                bytes => log.extend(bytes.map_err(failed("read", path))?),
+            }
+        }
+        Ok(String::from_utf8_lossy(&log).into_owned())
     }
 
     /// Starts the container in the background and returns when its init runs.
@@ -191,6 +219,8 @@ impl Container {
             state: self.state.path().to_owned(),
             init,
             command: options.command.clone(),
+            user: options.user.clone(),
+            clear_environment: options.clear_environment,
             environment: options.environment.clone(),
             directory: options.directory.clone(),
         };

@@ -29,7 +29,9 @@ fn host(map: &str, lines: &str) -> Option<Host> {
 fn give(path: &Path) {
     std::os::unix::fs::lchown(path, Some(2_000_000), Some(2_000_000)).unwrap();
     if path.symlink_metadata().unwrap().is_dir() {
-        fs::read_dir(path).unwrap().for_each(|entry| give(&entry.unwrap().path()));
+        for entry in fs::read_dir(path).unwrap() {
+            give(&entry.unwrap().path());
+        }
     }
 }
 

@@ -95,9 +95,8 @@ impl Advice for CommandError {
                 "root gives a user ids, 65536 that nobody else has: `usermod --add-subuids 100000-165535 --add-subgids \
                  100000-165535 {user}`"
             )),
-            Self::IdMap(_) => None,
             Self::NotConfirmed { .. } => Some("nothing was stored".to_owned()),
-            Self::Log(_) | Self::Unreadable { .. } | Self::Ask(_) | Self::Placement(_) => None,
+            Self::IdMap(_) | Self::Log(_) | Self::Unreadable { .. } | Self::Ask(_) | Self::Placement(_) => None,
         }
     }
 

@@ -19,6 +19,14 @@ pub struct Args {
     #[arg(short = 'e', long = "env", value_name = "NAME=VALUE")]
     pub environment: Vec<String>,
 
+    /// Leave out the variables that the container's configuration sets. Those of the caller are never passed on.
+    #[arg(long)]
+    pub clear_env: bool,
+
+    /// Run the command as USER of the container, a name or a number.
+    #[arg(short = 'u', long, value_name = "USER", default_value = "0")]
+    pub user: String,
+
     /// Run the command in DIR of the container.
     #[arg(long = "cwd", value_name = "DIR", default_value = "/")]
     pub directory: String,
@@ -32,7 +40,13 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> Result<ExitStatus, Error> {
     let container = Container::open(&context.directories.containers, &args.name)?;
     let command = if args.command.is_empty() { SHELL.map(str::to_owned).to_vec() } else { args.command };
-    Err(container.exec_in_place(&ExecOptions { command, environment: args.environment, directory: args.directory }))
+    Err(container.exec_in_place(&ExecOptions {
+        command,
+        user: args.user,
+        clear_environment: args.clear_env,
+        environment: args.environment,
+        directory: args.directory,
+    }))
 }
 
 const SHELL: [&str; 2] = ["/bin/sh", "-l"];

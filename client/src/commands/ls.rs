@@ -1,5 +1,7 @@
 //! `rootcellar ls`
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use formats::lxc_config::LxcConfig;
 use serde::Serialize;
 use terminal::{ExitStatus, Table};
@@ -20,6 +22,9 @@ pub struct Args {
 struct Row {
     name: String,
     state: State,
+    /// Its addresses, without those of the loopback and of the link.
+    ipv4: Vec<Ipv4Addr>,
+    ipv6: Vec<Ipv6Addr>,
     /// The pid of its init on the host.
     pid: Option<i32>,
     /// Whether a monitor watches it.
@@ -37,7 +42,8 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, Error> {
     for row in &rows {
         let pid = row.pid.map_or("-".to_owned(), |pid| pid.to_string());
         let autostart = u8::from(row.autostart).to_string();
-        let cells = [row.name.clone(), row.state.to_string(), pid, autostart, row.note()];
+        let (ipv4, ipv6) = (joined(&row.ipv4), joined(&row.ipv6));
+        let cells = [row.name.clone(), row.state.to_string(), ipv4, ipv6, autostart, pid, row.note()];
         table.row(cells.into_iter().take(if args.fancy { FANCY.len() } else { 2 }));
     }
     context.printer.listing(context.format, &table, &rows);
@@ -46,11 +52,13 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, Error> {
 
 impl Row {
     fn new(container: &Container) -> Self {
-        let status = container.status();
+        let (status, addresses) = (container.status(), container.addresses());
         let config = std::fs::read_to_string(container.directory().join("config")).unwrap_or_default();
         Self {
             name: container.name().to_string(),
             state: status.state,
+            ipv4: addresses.ipv4,
+            ipv6: addresses.ipv6,
             pid: status.pid(),
             watched: status.is_watched,
             end: status.end,
@@ -68,4 +76,11 @@ impl Row {
     }
 }
 
-const FANCY: [&str; 5] = ["NAME", "STATE", "PID", "AUTOSTART", "NOTE"];
+fn joined(addresses: &[impl ToString]) -> String {
+    if addresses.is_empty() {
+        return "-".to_owned();
+    }
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+const FANCY: [&str; 7] = ["NAME", "STATE", "IPV4", "IPV6", "AUTOSTART", "PID", "NOTE"];

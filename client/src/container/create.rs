@@ -289,8 +289,8 @@ impl CreateError {
     pub fn is_failure(&self) -> bool {
         match self {
             Self::Rootfs(error) => error.is_failure(),
-            Self::Mapped(runtime::Error::Mapped { is_data: true, .. }) => false,
-            Self::Storage(_) | Self::Mapped(_) => true,
+            Self::Storage(_) => true,
+            Self::Mapped(error) => !matches!(error, runtime::Error::Mapped { is_data: true, .. }),
             Self::Exists { .. } | Self::Busy { .. } | Self::Policy(_) | Self::NoConfig => false,
         }
     }

@@ -92,10 +92,9 @@ impl IdMap {
 
     /// The lines of a `config` that say the same.
     pub fn to_config(&self) -> String {
-        let lines = |kind, ranges: &[Range]| -> String {
-            ranges.iter().map(|range| format!("lxc.idmap = {kind} {}\n", range.line())).collect()
-        };
-        lines("u", &self.users) + &lines("g", &self.groups)
+        let lists = [("u", &self.users), ("g", &self.groups)].into_iter();
+        let lines = lists.flat_map(|(kind, ranges)| ranges.iter().map(move |range| (kind, range.line())));
+        lines.fold(String::new(), |text, (kind, line)| text + "lxc.idmap = " + kind + " " + &line + "\n")
     }
 
     /// The user and the group of the host that root of the container is.

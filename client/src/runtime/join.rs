@@ -22,6 +22,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, ThreadNameSpaceType};
 use serde::{Deserialize, Serialize};
 use terminal::ExitStatus;
 
+use super::account::{self, Account};
 use super::capability::Capabilities;
 use super::cgroup::Cgroup;
 use super::error::{Error, chain};
@@ -38,6 +39,10 @@ pub(crate) struct Request {
     pub(crate) state: PathBuf,
     pub(crate) init: Process,
     pub(crate) command: Vec<String>,
+    /// By name or number.
+    pub(crate) user: String,
+    /// Leaves out what the configuration sets.
+    pub(crate) clear_environment: bool,
     /// Added to the environment, `NAME=VALUE`.
     pub(crate) environment: Vec<String>,
     pub(crate) directory: String,
@@ -138,6 +143,10 @@ impl Joiner {
         terminals: [bool; 3],
         report: &OwnedFd,
     ) -> Failure {
+        let account = match account::find(&self.request.user) {
+            Ok(account) => account,
+            Err(error) => return Failure { reason: chain(&error), code: CANNOT_RUN },
+        };
         let prepared = (|| {
             if let Some(slave) = slave {
                 take_terminal(slave, terminals)?;
@@ -155,18 +164,20 @@ impl Joiner {
                 rustix::thread::set_no_new_privs(true)?;
             }
             libcontainer::seccomp::initialize_seccomp(profile).map_err(io::Error::other)?;
-            capabilities.apply()
+            capabilities.apply()?;
+            become_user(&account)
         })();
         if let Err(error) = prepared {
             return Failure { reason: format!("cannot prepare the process: {}", chain(&error)), code: CANNOT_RUN };
         }
         sys::reset_signals();
-        execute(&self.request.command, &self.environment(terminals.contains(&true)))
+        execute(&self.request.command, &self.environment(terminals.contains(&true), &account))
     }
 
-    fn environment(&self, has_terminal: bool) -> Vec<String> {
-        let mut environment = self.plan.environment();
-        environment.push("HOME=/root".to_owned());
+    fn environment(&self, has_terminal: bool, account: &Account) -> Vec<String> {
+        let mut environment =
+            if self.request.clear_environment { Plan::base_environment() } else { self.plan.environment() };
+        environment.push(format!("HOME={}", if account.uid == 0 { "/root" } else { &account.home }));
         if has_terminal {
             environment.push(format!("TERM={}", std::env::var("TERM").unwrap_or_else(|_| "linux".to_owned())));
         }
@@ -207,6 +218,18 @@ impl Bounds {
         rustix::thread::clear_ambient_capability_set()?;
         Ok(rustix::thread::set_capabilities(None, sets)?)
     }
+}
+
+/// Another user than root keeps no capabilities: the kernel takes them with the change.
+fn become_user(account: &Account) -> io::Result<()> {
+    if account.uid == 0 {
+        return Ok(());
+    }
+    let groups: Vec<nix::unistd::Gid> = account.groups.iter().map(|gid| (*gid).into()).collect();
+    nix::unistd::setgroups(&groups)?;
+    let (uid, gid) = (account.uid.into(), account.gid.into());
+    nix::unistd::setresgid(gid, gid, gid)?;
+    Ok(nix::unistd::setresuid(uid, uid, uid)?)
 }
 
 /// Makes the pseudo terminal the controlling terminal and puts it where our side has a terminal. A terminal of the host

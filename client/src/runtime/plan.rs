@@ -77,10 +77,15 @@ impl Plan {
         })
     }
 
+    /// What every process of the container has in its environment, whatever is configured.
+    pub(crate) fn base_environment() -> Vec<String> {
+        vec![format!("PATH={PATH}"), "container=lxc".to_owned()]
+    }
+
     /// The environment of every process the runtime starts in the container. `container` is how init systems and
     /// others know where they are (systemd's "Container Interface").
     pub(crate) fn environment(&self) -> Vec<String> {
-        let mut environment = vec![format!("PATH={PATH}"), "container=lxc".to_owned()];
+        let mut environment = Self::base_environment();
         environment.extend(self.environment.iter().map(|entry| {
             // A name without a value passes on our own.
             if entry.contains('=') {
