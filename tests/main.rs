@@ -4,6 +4,7 @@
 
 mod embedded_runtime;
 mod embedded_unprivileged;
+mod gpg_peers;
 mod python_lxc;
 mod quickstart;
 mod refusals;

@@ -2,7 +2,6 @@
 //! certificate.
 
 use std::fs;
-use std::path::PathBuf;
 
 use crate::support::{Outcome, Program, TestServer, fake_build, need};
 
@@ -22,26 +21,17 @@ fn systemd_pulls_an_image_after_verifying_its_signature() {
 #[test]
 fn systemd_refuses_one_flipped_byte_of_the_image_or_of_its_sums() {
     need!(root, "/lib/systemd/systemd-pull", "gpg", "unshare");
-    for (name, words) in [("rootfs.tar.xz", "SHA256"), ("SHA256SUMS", "BAD signature")] {
+    // There the sums have a digit of another file than the one that is pulled, and it stays a digit.
+    for (name, words) in [("rootfs.tar.xz", "rootfs.tar.xz"), ("SHA256SUMS", "BAD signature")] {
         let (_directory, build) = fake_build(IMAGE, SERIAL);
         let server = TestServer::publishing(&[&build]);
-        let path = file(&server, name);
+        let path = server.images().join(IMAGE).join(SERIAL).join(name);
         let mut bytes = fs::read(&path).unwrap();
-        // The first byte of the sums is a digit of the digest of another file than the one that is pulled.
-        *bytes.first_mut().unwrap() ^= 1;
+        let place = bytes.len() - 30;
+        bytes[place] = if bytes[place] == b'0' { b'1' } else { b'0' };
         fs::write(&path, bytes).unwrap();
         refused(&pull(&server, &server.compat_fingerprint()), words);
     }
-}
-
-#[test]
-fn systemd_refuses_an_image_in_place_of_another() {
-    need!(root, "/lib/systemd/systemd-pull", "gpg", "unshare");
-    let (_directory, build) = fake_build(IMAGE, SERIAL);
-    let (_other, other) = fake_build("debian/trixie/amd64/default", SERIAL);
-    let server = TestServer::publishing(&[&build]);
-    fs::copy(other.join("rootfs.tar.xz"), file(&server, "rootfs.tar.xz")).unwrap();
-    refused(&pull(&server, &server.compat_fingerprint()), "checksum");
 }
 
 #[test]
@@ -50,10 +40,6 @@ fn systemd_refuses_an_image_signed_by_a_key_it_was_not_given() {
     let (_directory, build) = fake_build(IMAGE, SERIAL);
     let server = TestServer::publishing(&[&build]);
     refused(&pull(&server, &server.fingerprint()), "No public key");
-}
-
-fn file(server: &TestServer, name: &str) -> PathBuf {
-    server.images().join(IMAGE).join(SERIAL).join(name)
 }
 
 fn refused(outcome: &Outcome, words: &str) {
@@ -75,6 +61,9 @@ fn pull(server: &TestServer, fingerprint: &str) -> Outcome {
 
 /// systemd reads its keyring and the trusted authorities from fixed places, and makes what it pulls immutable. So it
 /// runs in a mount namespace: the files lie over those of the host, and what was pulled is in memory. Both end with it.
+///
+/// `systemd-pull` 252 sometimes waits for ever for an answer that has arrived, from any server and more often over
+/// HTTP/2. A small image takes it a second; whoever takes ten is started again.
 const SCRIPT: &str = r#"
 scratch=$1 authority=$2 certificate=$3 url=$4
 mkdir -p /etc/systemd "$scratch/images"
@@ -83,6 +72,12 @@ mount -t tmpfs tmpfs "$scratch/images"
 cp "$certificate" /etc/systemd/import-pubring.gpg
 cat /etc/ssl/certs/ca-certificates.crt "$authority" >"$scratch/authorities"
 mount --bind "$scratch/authorities" /etc/ssl/certs/ca-certificates.crt
-/lib/systemd/systemd-pull tar --verify=signature --image-root="$scratch/images" "$url" pulled
+for attempt in 1 2 3 4 5 6 7 8; do
+    status=0
+    timeout --kill-after 1 10 /lib/systemd/systemd-pull tar --verify=signature --image-root="$scratch/images" \
+        "$url" pulled || status=$?
+    [ "$status" = 124 ] || break
+done
+[ "$status" = 0 ] || exit "$status"
 cat "$scratch/images/pulled/etc/os-release"
 "#;
