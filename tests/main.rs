@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "everything here is a test")]
 
+mod channels;
 mod embedded_runtime;
+mod key_change;
 mod embedded_unprivileged;
 mod gpg_peers;
 mod python_lxc;

@@ -48,6 +48,18 @@ fn create(host: &TestHost, server: &TestServer, name: &str, release: &str) -> Pr
 /// Gives `program`, which ends in `lxc-create`, the arguments that make a container of a Debian release with
 /// `-t download`, with everything inside the host's directory and without a network in the container.
 pub(crate) fn lxc_create(program: Program, host: &TestHost, server: &TestServer, name: &str, release: &str) -> Program {
+    lxc_create_from(program, host, server, server.host_and_port(), name, release)
+}
+
+/// The same from a part of the server: `HOST:PORT/c/CHANNEL`.
+pub(crate) fn lxc_create_from(
+    program: Program,
+    host: &TestHost,
+    server: &TestServer,
+    address: &str,
+    name: &str,
+    release: &str,
+) -> Program {
     let (config, wgetrc) = configuration(host, server);
     fs::create_dir_all(host.containers()).unwrap();
     program
@@ -57,7 +69,7 @@ pub(crate) fn lxc_create(program: Program, host: &TestHost, server: &TestServer,
         .arg(host.containers())
         .args(["-t", "download", "-n", name, "-f"])
         .arg(config)
-        .args(["--", "--server", server.host_and_port(), "-d", "debian", "-r", release, "-a", "amd64"])
+        .args(["--", "--server", address, "-d", "debian", "-r", release, "-a", "amd64"])
 }
 
 /// A container configuration without network, and a configuration of wget that trusts the server's authority.

@@ -101,9 +101,9 @@ impl Repository {
             Some(Err(refusal @ (Refusal::UnpinnedKey { .. } | Refusal::KeyNotValid { .. }))) => {
                 let newer = self.certificate(fingerprint).map_err(|_| refusal)?;
                 let renewed = stored.map_or(Ok(newer.clone()), |stored| stored.merge(&newer))?;
-                let index = check(&renewed)?;
+                // Kept before it is used: what it revokes must stay revoked, whatever the server shows next.
                 state.keep(&renewed)?;
-                index
+                check(&renewed)?
             }
             Some(Err(refusal)) => return Err(refusal.into()),
             None => {

@@ -27,6 +27,7 @@ use crate::files;
 /// │   └── c/<channel>/{meta,streams}/…                               every other channel below its prefix
 /// ├── current -> generations/<repository serial>                     flipped by one rename
 /// ├── keys/{repository,compat}.secret.pgp                            0700, files 0600
+/// │   └── revoked/<fingerprint>.{pgp,secret}                         keys that were revoked
 /// ├── tls/{ca,server}.pem  {ca,server}.key.pem  server.json          the private certificate authority
 /// ├── staging/                                                       0700; what is not whole yet, emptied by each writer
 /// └── lock                                                           held by the one writer
@@ -128,6 +129,11 @@ impl DataDir {
     /// The signing keys.
     pub fn keys(&self) -> PathBuf {
         self.root.join("keys")
+    }
+
+    /// What is left of keys that were revoked: `<fingerprint>.pgp`, which is served, and `<fingerprint>.secret`.
+    pub fn revoked_keys(&self) -> PathBuf {
+        self.keys().join("revoked")
     }
 
     /// The private certificate authority and the server's certificate.

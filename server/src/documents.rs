@@ -96,9 +96,9 @@ pub fn add_channel(
     Ok(())
 }
 
-/// Adds both certificates.
+/// Adds both certificates, and those of keys that were revoked.
 pub fn add_certificates(documents: &mut Documents, keys: &Keys) -> Result<(), DocumentError> {
-    for certificate in keys.certificates() {
+    for certificate in keys.certificates().iter().chain(&keys.revoked) {
         let path = layout::certificate(certificate.fingerprint().as_str());
         documents.insert(path, certificate.to_binary()?);
     }

@@ -57,6 +57,9 @@ impl Advice for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Keys(KeysError::Missing { .. }) => Some("`rootcellar-server keys init` makes both".to_owned()),
+            Self::Keys(KeysError::Unusable { source: KeyError::NoPrimary { .. }, .. }) => {
+                Some("do it where the whole key is kept: keys/README.md says how".to_owned())
+            }
             Self::Publish(error) => error.hint(),
             Self::Channel(error) => error.hint(),
             Self::Retention(error) => error.hint(),
@@ -71,7 +74,9 @@ impl Advice for Error {
 
     fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::Keys(KeysError::Missing { .. }) | Self::Config(_) | Self::Log(_) => ExitStatus::Refused,
+            Self::Keys(KeysError::Missing { .. } | KeysError::Unusable { source: KeyError::NoPrimary { .. }, .. })
+            | Self::Config(_)
+            | Self::Log(_) => ExitStatus::Refused,
             Self::Serve(error) if error.is_refusal() => ExitStatus::Refused,
             Self::Channel(error) if error.is_refusal() => ExitStatus::Refused,
             Self::Retention(error) if error.is_refusal() => ExitStatus::Refused,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use formats::certificate::{Certificate, Fingerprint, KeyError, SigningKey};
 use formats::signature::{CompatKey, RepositoryKey, SignDetached, SignInline};
 use formats::time::{Span, Timestamp};
+use fs_err as fs;
 use terminal::Printer;
 
 use crate::data::{DataDir, Writer};
@@ -19,6 +20,8 @@ pub struct Keys {
     pub repository: RepositoryKey,
     /// Signs everything else, detached.
     pub compat: CompatKey,
+    /// Certificates of keys that were revoked: they are served, so that clients that pinned one learn of it.
+    pub revoked: Vec<Certificate>,
 }
 
 impl Keys {
@@ -27,7 +30,8 @@ impl Keys {
         let [repository, compat] = [Role::Repository, Role::Compat].map(|role| role.read(data));
         match (repository?, compat?) {
             (Some(repository), Some(compat)) => {
-                Ok(Ok(Self { repository: RepositoryKey(repository), compat: CompatKey(compat) }))
+                let revoked = revoked(data)?;
+                Ok(Ok(Self { repository: RepositoryKey(repository), compat: CompatKey(compat), revoked }))
             }
             (repository, compat) => {
                 let there = [(Role::Repository, repository.is_some()), (Role::Compat, compat.is_some())];
@@ -60,6 +64,47 @@ impl Keys {
         }
     }
 
+    /// Gives the repository key another signing subkey and lets the old ones expire after `overlap`. The fingerprint
+    /// stays.
+    pub fn rotate(writer: &Writer, now: Timestamp, overlap: Span) -> Result<SigningKey, KeysError> {
+        Self::change(writer, |key| key.rotate(now, SUBKEY_VALIDITY, overlap))
+    }
+
+    /// Revokes the signing subkeys of the repository key and gives it another. The fingerprint stays.
+    pub fn revoke_subkeys(writer: &Writer, now: Timestamp) -> Result<SigningKey, KeysError> {
+        Self::change(writer, |key| key.revoke_subkeys(now)?.rotate(now, SUBKEY_VALIDITY, Span::from_seconds(0)))
+    }
+
+    /// Revokes the repository key as a whole and takes it out of use. The next one who needs keys makes another, with
+    /// another fingerprint.
+    pub fn revoke_repository(writer: &Writer, now: Timestamp) -> Result<Fingerprint, KeysError> {
+        let role = Role::Repository;
+        let unusable = |source| KeysError::Unusable { role, source };
+        let key = role.read(writer)?.ok_or(KeysError::Missing { role })?.revoke(now).map_err(unusable)?;
+        let fingerprint = key.fingerprint();
+        let public = key.certificate().to_armored().map_err(unusable)?;
+        fs::create_dir_all(writer.revoked_keys())?;
+        // The certificate is in its place before the secret leaves its own: killed between, this is done again.
+        writer.put(&writer.revoked_keys().join(format!("{fingerprint}.pgp")), &public, 0o644)?;
+        let aside = writer.revoked_keys().join(format!("{fingerprint}.secret"));
+        fs::rename(role.path(writer), aside)?;
+        files::sync_parent(&role.path(writer))?;
+        Ok(fingerprint)
+    }
+
+    /// Changes the repository key, if its secret primary part is here.
+    fn change(
+        writer: &Writer,
+        change: impl FnOnce(&SigningKey) -> Result<SigningKey, KeyError>,
+    ) -> Result<SigningKey, KeysError> {
+        let role = Role::Repository;
+        let unusable = |source| KeysError::Unusable { role, source };
+        let key = role.read(writer)?.ok_or(KeysError::Missing { role })?;
+        let changed = change(&key).map_err(unusable)?;
+        writer.put(&role.path(writer), &changed.to_armored_secret().map_err(unusable)?, 0o600)?;
+        Ok(changed)
+    }
+
     /// Both certificates.
     pub fn certificates(&self) -> [Certificate; 2] {
         [self.repository.certificate(), self.compat.certificate()]
@@ -74,6 +119,21 @@ impl Keys {
     pub fn compat_fingerprint(&self) -> Fingerprint {
         self.compat.0.fingerprint()
     }
+}
+
+fn revoked(data: &DataDir) -> Result<Vec<Certificate>, KeysError> {
+    let mut certificates = Vec::new();
+    if data.revoked_keys().is_dir() {
+        for entry in fs::read_dir(data.revoked_keys())? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "pgp") {
+                let role = Role::Repository;
+                let certificate = Certificate::from_bytes(&fs::read(path)?);
+                certificates.push(certificate.map_err(|source| KeysError::Unusable { role, source })?);
+            }
+        }
+    }
+    Ok(certificates)
 }
 
 /// What a key is for.

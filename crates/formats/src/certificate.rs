@@ -5,11 +5,13 @@ use std::str::FromStr;
 use std::time::SystemTime;
 
 use openpgp::Cert;
-use openpgp::cert::{CertBuilder, CipherSuite};
+use openpgp::cert::{
+    CertBuilder, CertRevocationBuilder, CipherSuite, KeyBuilder, SubkeyBuilder, SubkeyRevocationBuilder,
+};
 use openpgp::parse::Parse as _;
 use openpgp::policy::StandardPolicy;
 use openpgp::serialize::SerializeInto as _;
-use openpgp::types::KeyFlags;
+use openpgp::types::{KeyFlags, ReasonForRevocation, RevocationStatus};
 use sequoia_openpgp as openpgp;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +52,12 @@ impl Certificate {
             return Err(KeyError::OtherCertificate { expected, found });
         }
         self.0.merge_public(newer.0.clone()).map(Self).map_err(KeyError::from_openpgp)
+    }
+
+    /// Whether the whole certificate is revoked.
+    pub fn is_revoked(&self) -> bool {
+        let policy = StandardPolicy::new();
+        matches!(self.0.revocation_status(&policy, None), RevocationStatus::Revoked(_))
     }
 
     /// Whether a key id as an HKP client asks for it (40, 16 or 8 hexadecimal digits, `0x` or not) names this
@@ -96,6 +104,83 @@ impl SigningKey {
             .map_err(KeyError::from_openpgp)
     }
 
+    /// This key with another signing subkey, valid from `now`; the ones it had are valid until `overlap` later at most,
+    /// so that what they signed can be used a little longer. It needs the secret part of the primary key.
+    pub fn rotate(&self, now: Timestamp, subkey_validity: Span, overlap: Span) -> Result<Self, KeyError> {
+        self.primary()?;
+        let (policy, time) = (StandardPolicy::new(), SystemTime::from(now));
+        let (signing, until) = (KeyFlags::empty().set_signing(), SystemTime::from(now + overlap));
+        let mut cert = self.0.clone();
+        for fingerprint in self.signing_subkeys(now)? {
+            let valid = cert.with_policy(&policy, time).map_err(KeyError::from_openpgp)?;
+            let mut subkeys = valid.keys().subkeys().secret();
+            let Some(old) = subkeys.find(|key| key.key().fingerprint() == fingerprint) else { continue };
+            if old.key_expiration_time().is_some_and(|expires| expires <= until) {
+                continue;
+            }
+            cert = SubkeyBuilder::new(valid.clone(), old.key().clone(), signing.clone())
+                .and_then(|builder| builder.set_signature_creation_time(time))
+                .and_then(|builder| builder.set_key_expiration_time(until))
+                .and_then(SubkeyBuilder::attach_cert)
+                .map_err(KeyError::from_openpgp)?;
+        }
+        let valid = cert.with_policy(&policy, time).map_err(KeyError::from_openpgp)?;
+        KeyBuilder::new(signing)
+            .set_cipher_suite(CipherSuite::Cv25519)
+            .set_creation_time(time)
+            .subkey(valid)
+            .and_then(|builder| builder.set_signature_creation_time(time))
+            .and_then(|builder| builder.set_key_validity_period(std::time::Duration::from(subkey_validity)))
+            .and_then(SubkeyBuilder::attach_cert)
+            .map(Self)
+            .map_err(KeyError::from_openpgp)
+    }
+
+    /// This key with every signing subkey it has now revoked as compromised: nothing they ever signed counts any
+    /// longer. It needs the secret part of the primary key.
+    pub fn revoke_subkeys(&self, now: Timestamp) -> Result<Self, KeyError> {
+        let mut signer = self.primary()?;
+        let mut cert = self.0.clone();
+        for fingerprint in self.signing_subkeys(now)? {
+            let Some(subkey) = self.0.keys().subkeys().find(|key| key.key().fingerprint() == fingerprint) else {
+                continue;
+            };
+            let revocation = SubkeyRevocationBuilder::new()
+                .set_signature_creation_time(now.into())
+                .and_then(|builder| builder.set_reason_for_revocation(ReasonForRevocation::KeyCompromised, b""))
+                .and_then(|builder| builder.build(&mut signer, &self.0, subkey.key(), None))
+                .map_err(KeyError::from_openpgp)?;
+            cert = cert.insert_packets(revocation).map_err(KeyError::from_openpgp)?.0;
+        }
+        Ok(Self(cert))
+    }
+
+    /// This key revoked as a whole, as compromised: it never signs again, and nothing it ever signed counts any
+    /// longer. It needs the secret part of the primary key.
+    pub fn revoke(&self, now: Timestamp) -> Result<Self, KeyError> {
+        let mut signer = self.primary()?;
+        let revocation = CertRevocationBuilder::new()
+            .set_signature_creation_time(now.into())
+            .and_then(|builder| builder.set_reason_for_revocation(ReasonForRevocation::KeyCompromised, b""))
+            .and_then(|builder| builder.build(&mut signer, &self.0, None))
+            .map_err(KeyError::from_openpgp)?;
+        self.0.clone().insert_packets(revocation).map(|(cert, _)| Self(cert)).map_err(KeyError::from_openpgp)
+    }
+
+    /// The secret part of the primary key, which certifies.
+    fn primary(&self) -> Result<openpgp::crypto::KeyPair, KeyError> {
+        let primary = self.0.primary_key().key().clone().parts_into_secret();
+        let primary = primary.map_err(|_| KeyError::NoPrimary { fingerprint: self.fingerprint() })?;
+        primary.into_keypair().map_err(KeyError::from_openpgp)
+    }
+
+    /// The subkeys that may sign, revoked ones left out.
+    fn signing_subkeys(&self, now: Timestamp) -> Result<Vec<openpgp::Fingerprint>, KeyError> {
+        let policy = StandardPolicy::new();
+        let valid = self.0.with_policy(&policy, SystemTime::from(now)).map_err(KeyError::from_openpgp)?;
+        Ok(valid.keys().subkeys().for_signing().revoked(false).map(|key| key.key().fingerprint()).collect())
+    }
+
     /// Reads a signing key. The secret part of the primary key may be missing: it can live offline.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
         let cert = Cert::from_bytes(bytes).map_err(|error| KeyError::Unreadable { reason: error.to_string() })?;
@@ -120,7 +205,10 @@ impl SigningKey {
     pub(crate) fn keypair(&self, now: Timestamp) -> Result<openpgp::crypto::KeyPair, KeyError> {
         let policy = StandardPolicy::new();
         let keys = self.0.keys().with_policy(&policy, SystemTime::from(now));
-        let key = keys.supported().alive().revoked(false).for_signing().secret().next();
+        let keys = keys.supported().alive().revoked(false).for_signing().secret();
+        // A revoked certificate signs nothing; of several subkeys the newest is used.
+        let keys = keys.filter(|_| !self.certificate().is_revoked());
+        let key = keys.max_by_key(|key| key.key().creation_time());
         let key = key.ok_or_else(|| KeyError::NoSigningKey { fingerprint: self.fingerprint(), now })?;
         key.key().clone().into_keypair().map_err(KeyError::from_openpgp)
     }
@@ -206,6 +294,12 @@ pub enum KeyError {
         /// Its fingerprint.
         fingerprint: Fingerprint,
     },
+    /// The primary key's secret part is kept elsewhere.
+    #[error("key {fingerprint} has no secret primary key here, which certifies changes: it is kept elsewhere")]
+    NoPrimary {
+        /// Its fingerprint.
+        fingerprint: Fingerprint,
+    },
     /// No part of the key may sign at this time.
     #[error("key {fingerprint} has no secret subkey that may sign on {now}: expired, revoked or kept elsewhere")]
     NoSigningKey {
@@ -270,6 +364,58 @@ mod tests {
     fn a_signing_subkey_past_its_validity_signs_nothing() {
         let late = Timestamp::from_unix(NOW) + Span::from_days(91);
         assert!(matches!(repository().keypair(late), Err(KeyError::NoSigningKey { .. })));
+    }
+
+    #[test]
+    fn a_rotated_key_signs_with_its_new_subkey_and_the_old_one_expires() {
+        let (now, later) = (Timestamp::from_unix(NOW), Timestamp::from_unix(NOW) + Span::from_days(30));
+        let old = repository();
+        let first = old.keypair(now).unwrap().public().fingerprint();
+        let key = old.rotate(later, Span::from_days(90), Span::from_days(2)).unwrap();
+        assert_eq!(key.fingerprint(), old.fingerprint());
+        let second = key.keypair(later + Span::from_days(80)).unwrap().public().fingerprint();
+        assert_ne!(second, first);
+        let policy = StandardPolicy::new();
+        let alive = |days| {
+            let keys = key.0.keys().with_policy(&policy, SystemTime::from(later + Span::from_days(days)));
+            keys.alive().for_signing().map(|key| key.key().fingerprint()).collect::<Vec<_>>()
+        };
+        assert_eq!((alive(1).len(), alive(3)), (2, vec![second]));
+    }
+
+    #[test]
+    fn an_older_copy_does_not_undo_a_revocation() {
+        let now = Timestamp::from_unix(NOW);
+        let old = repository();
+        let revoked = old.revoke_subkeys(now).unwrap();
+        assert!(matches!(revoked.keypair(now), Err(KeyError::NoSigningKey { .. })));
+        let merged = revoked.certificate().merge(&old.certificate()).unwrap();
+        assert_eq!(merged, old.certificate().merge(&revoked.certificate()).unwrap());
+        let policy = StandardPolicy::new();
+        let signing = merged.0.keys().with_policy(&policy, SystemTime::from(now)).revoked(false).for_signing().count();
+        assert_eq!(signing, 0);
+        assert!(revoked.rotate(now, Span::from_days(90), Span::from_days(2)).unwrap().keypair(now).is_ok());
+    }
+
+    #[test]
+    fn a_revoked_certificate_signs_nothing_again() {
+        let now = Timestamp::from_unix(NOW);
+        let revoked = repository().revoke(now).unwrap();
+        assert!(revoked.certificate().is_revoked() && !repository().certificate().is_revoked());
+        assert!(matches!(revoked.keypair(now), Err(KeyError::NoSigningKey { .. })));
+    }
+
+    #[test]
+    fn without_the_primary_secret_nothing_is_rotated_or_revoked() {
+        let key = repository();
+        let public: Vec<_> = key.certificate().0.into_packets().take(1).collect();
+        let rest = key.0.as_tsk().into_packets().skip(1);
+        let offline = SigningKey(Cert::from_packets(public.into_iter().chain(rest)).unwrap());
+        let now = Timestamp::from_unix(NOW);
+        assert!(offline.keypair(now).is_ok());
+        let day = Span::from_days(1);
+        let results = [offline.rotate(now, day, day), offline.revoke_subkeys(now), offline.revoke(now)];
+        assert!(results.iter().all(|result| matches!(result, Err(KeyError::NoPrimary { .. }))));
     }
 
     #[test]

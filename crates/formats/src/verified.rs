@@ -169,6 +169,12 @@ pub enum Refusal {
         /// What is wrong with the key.
         reason: String,
     },
+    /// The owner of the key declared that it, or its signing subkey, is in other hands.
+    #[error("the index is signed by a key that was revoked: {key}")]
+    Revoked {
+        /// The pinned key, or its subkey.
+        key: String,
+    },
     /// The bytes are not those that were signed.
     #[error("the index was altered after it was signed: {reason}")]
     Forged {
@@ -244,6 +250,9 @@ impl Refusal {
             Self::NotSigned { .. } => "is this a rootcellar server? check the URL",
             Self::UnpinnedKey { .. } => {
                 "if the server changed its key, compare the new fingerprint with its operator, then run `rootcellar remote trust`"
+            }
+            Self::Revoked { .. } => {
+                "do not use this server until its operator gave you the fingerprint of a new key; then `rootcellar remote trust`"
             }
             Self::KeyNotValid { .. } => "ask the server's operator; do not pin this key again",
             Self::Forged { .. } | Self::Altered { .. } | Self::Unlisted { .. } => {

@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use formats::certificate::Certificate;
 use formats::layout;
+use formats::time::Span;
 use fs_err as fs;
 use serde_json::json;
 use terminal::{ExitStatus, OutputFormat, Table};
 
 use crate::cli::Context;
-use crate::commands::host_name;
+use crate::commands::{DEFAULT_VALIDITY, host_name, publish_now};
 use crate::error::Error;
 use crate::keys::{Keys, Role};
 
@@ -21,6 +22,10 @@ pub enum KeysCommand {
     Init(InitArgs),
     /// Show the fingerprints.
     Show(ShowArgs),
+    /// Give the repository key another signing subkey, let the old one expire, and publish. The fingerprint stays.
+    Rotate(RotateArgs),
+    /// Declare that a key is in other hands, put another in its place, and publish. It cannot be undone.
+    Revoke(RevokeArgs),
     /// Write the certificates, which are public, to stdout or into a directory.
     Export(ExportArgs),
 }
@@ -41,6 +46,35 @@ pub struct ShowArgs {
     format: OutputFormat,
 }
 
+/// What `keys rotate` takes.
+#[derive(Debug, Args)]
+pub struct RotateArgs {
+    /// How long clients may use the new generation, and what the old subkey signed.
+    #[arg(long, default_value_t = DEFAULT_VALIDITY, env = "ROOTCELLAR_SERVER_VALIDITY")]
+    validity: Span,
+}
+
+/// What `keys revoke` takes.
+#[derive(Debug, Args)]
+pub struct RevokeArgs {
+    /// What is in other hands.
+    #[arg(value_enum)]
+    what: Revoked,
+
+    /// How long clients may use the new generation.
+    #[arg(long, default_value_t = DEFAULT_VALIDITY, env = "ROOTCELLAR_SERVER_VALIDITY")]
+    validity: Span,
+}
+
+/// What can be revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Revoked {
+    /// The signing subkeys of the repository key; the fingerprint that clients pinned stays.
+    Subkey,
+    /// The repository key itself: every client has to be given the new fingerprint.
+    Repository,
+}
+
 /// What `keys export` takes.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
@@ -53,6 +87,8 @@ pub fn run(command: &KeysCommand, context: &Context) -> Result<ExitStatus, Error
     match command {
         KeysCommand::Init(args) => init(args, context),
         KeysCommand::Show(args) => show(args, context),
+        KeysCommand::Rotate(args) => rotate(args, context),
+        KeysCommand::Revoke(args) => revoke(args, context),
         KeysCommand::Export(args) => export(args, context),
     }
 }
@@ -78,6 +114,32 @@ fn show(args: &ShowArgs, context: &Context) -> Result<ExitStatus, Error> {
     table.row(["repository", &repository.grouped(), "index.sjson; clients pin it: rootcellar remote add"]);
     table.row(["compat", &compat.grouped(), "*.asc, *.gpg; stock templates: --keyid, gpgv, systemd"]);
     context.printer.listing(args.format, &table, &json!({ "repository": repository, "compat": compat }));
+    Ok(ExitStatus::Done)
+}
+
+fn rotate(args: &RotateArgs, context: &Context) -> Result<ExitStatus, Error> {
+    let writer = context.data.write(&context.printer)?;
+    let key = Keys::rotate(&writer, context.now(), args.validity)?;
+    context.printer.say(format_args!("{:<30}of repository key {}", "Rotated the signing subkey", key.fingerprint()));
+    publish_now(&writer, args.validity, context)?;
+    Ok(ExitStatus::Done)
+}
+
+fn revoke(args: &RevokeArgs, context: &Context) -> Result<ExitStatus, Error> {
+    let writer = context.data.write(&context.printer)?;
+    let fingerprint = match args.what {
+        Revoked::Subkey => Keys::revoke_subkeys(&writer, context.now())?.fingerprint(),
+        Revoked::Repository => Keys::revoke_repository(&writer, context.now())?,
+    };
+    match args.what {
+        Revoked::Subkey => context.printer.say(format_args!("Revoked the signing subkeys of {fingerprint}")),
+        Revoked::Repository => {
+            context.printer.warn(format_args!(
+                "repository key {fingerprint} is revoked; clients must be given the new fingerprint"
+            ));
+        }
+    }
+    publish_now(&writer, args.validity, context)?;
     Ok(ExitStatus::Done)
 }
 

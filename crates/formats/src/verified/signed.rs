@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::time::SystemTime;
 
+use openpgp::cert::amalgamation::ValidAmalgamation as _;
 use openpgp::packet::Signature;
 use openpgp::parse::Parse as _;
 use openpgp::parse::stream::{MessageLayer, MessageStructure, VerificationError, VerificationHelper, VerifierBuilder};
 use openpgp::policy::StandardPolicy;
+use openpgp::types::RevocationStatus;
 use openpgp::{Cert, KeyHandle};
 use sequoia_openpgp as openpgp;
 
@@ -66,6 +68,7 @@ enum Verdict {
     None,
     UnknownKey { key: String },
     KeyNotValid { reason: String },
+    Revoked { key: String },
     Forged { reason: String },
     Expired { made: Timestamp, expires: Timestamp },
     Good,
@@ -73,7 +76,13 @@ enum Verdict {
 
 impl Verdict {
     fn refusal(self, pinned: &BTreeMap<Fingerprint, Certificate>, now: Timestamp) -> Refusal {
+        // Whoever revoked the pinned key signs with another one: the revocation is what the user must know.
+        let revoked = pinned.values().find(|certificate| certificate.is_revoked());
         match self {
+            Self::UnknownKey { .. } if let Some(revoked) = revoked => {
+                Refusal::Revoked { key: revoked.fingerprint().to_string() }
+            }
+            Self::Revoked { key } => Refusal::Revoked { key },
             Self::None | Self::Good => Refusal::NotSigned { reason: "the message holds no signature".to_owned() },
             Self::UnknownKey { key } => Refusal::UnpinnedKey { pinned: pinned.keys().cloned().collect(), found: key },
             Self::KeyNotValid { reason } => Refusal::KeyNotValid { reason },
@@ -114,6 +123,12 @@ impl Judge<'_> {
                 Some(verdict) => verdict,
                 None => Verdict::Forged { reason: error.to_string() },
             },
+            VerificationError::BadKey { ka, .. }
+                if matches!(ka.revocation_status(), RevocationStatus::Revoked(_))
+                    || matches!(ka.valid_cert().revocation_status(), RevocationStatus::Revoked(_)) =>
+            {
+                Verdict::Revoked { key: ka.key().fingerprint().to_hex() }
+            }
             VerificationError::UnboundKey { error, .. } | VerificationError::BadKey { error, .. } => {
                 Verdict::KeyNotValid { reason: error.to_string() }
             }
