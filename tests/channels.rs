@@ -13,6 +13,7 @@ fn server() -> TestServer {
     let (_new, new) = fake_build(IMAGE, "20261123_0522");
     server.command(&["import", "--channel", "staging", new.to_str().unwrap()]).succeeds();
     server.command(&["publish"]).succeeds();
+    wait_until(|| server.log().contains("Serving a new generation"));
     server
 }
 

@@ -39,17 +39,17 @@ pub fn run(args: &VerifyArgs, context: &Context) -> Result<ExitStatus, Error> {
     let store = Store::new(&context.data);
     let builds = if args.builds.is_empty() { store.builds()? } else { args.builds.clone() };
     let progress = Progress::new(&context.printer, "Checking the store", None);
-    let (mut damages, mut damaged) = (0, BTreeSet::new());
+    let (mut count, mut damaged) = (0, BTreeSet::new());
     for build in &builds {
         let found = damages_of(&store, build, &progress)?;
         for damage in &found {
             context.printer.data(format_args!("{build}{damage}"));
         }
-        damages += found.len();
+        count += found.len();
         damaged.extend((!found.is_empty()).then(|| build.clone()));
     }
     progress.finish_measured();
-    context.printer.say(format_args!("builds: {}, damaged files: {damages}", builds.len()));
+    context.printer.say(format_args!("builds: {}, damaged files: {count}", builds.len()));
     if damaged.is_empty() {
         return Ok(ExitStatus::Done);
     }

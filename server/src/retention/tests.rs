@@ -80,7 +80,9 @@ fn young_builds_stay_whatever_their_number() {
 #[test]
 fn of_an_image_past_its_end_of_life_one_build_stays() {
     let mut past = candidates(&[1, 2]);
-    past.iter_mut().for_each(|candidate| candidate.is_past_end_of_life = true);
+    for candidate in &mut past {
+        candidate.is_past_end_of_life = true;
+    }
     let plan = KEEP_TWO.plan(&past, &[channel("stable", &[1, 2])], &set(&[]), &ledger(&[1, 2], &[]), now());
     assert_eq!(plan.unlist, set(&[2]));
 }
