@@ -62,8 +62,8 @@ fn pull(server: &TestServer, fingerprint: &str) -> Outcome {
 /// systemd reads its keyring and the trusted authorities from fixed places, and makes what it pulls immutable. So it
 /// runs in a mount namespace: the files lie over those of the host, and what was pulled is in memory. Both end with it.
 ///
-/// `systemd-pull` 252 sometimes waits for ever for an answer that has arrived, from any server and more often over
-/// HTTP/2. A small image takes it a second; whoever takes ten is started again.
+/// `systemd-pull` 252 sometimes waits for ever, for a reason that is not known; it was seen with another server too. A
+/// small image takes it a second; whoever takes ten is started again.
 const SCRIPT: &str = r#"
 scratch=$1 authority=$2 certificate=$3 url=$4
 mkdir -p /etc/systemd "$scratch/images"

@@ -60,11 +60,11 @@ fn groups_can_be_set_in_the_namespace() {
 #[test]
 fn a_split_map_shows_files_of_the_one_user_as_its_own() {
     let shared = tempfile::tempdir().unwrap();
-    fs::write(shared.path().join("socket"), "x").unwrap();
-    chown(shared.path().join("socket"), Some(1000), Some(1000)).unwrap();
     let mount = format!("lxc.mount.entry = {} srv none bind,create=dir 0 0\n", shared.path().display());
     // The directory is private, and the container shows it all the same: who starts the container may enter it.
     let Some(host) = host(SPLIT, &mount) else { return };
+    fs::write(shared.path().join("socket"), "x").unwrap();
+    chown(shared.path().join("socket"), Some(1000), Some(1000)).unwrap();
     host.run("start web1 -- sleep 1000").succeeds();
     let listing = host.run("exec web1 -- ls -ln /srv/socket").succeeds();
     assert_eq!(listing.split_whitespace().skip(2).take(2).collect::<Vec<_>>(), ["1000", "1000"], "{listing}");
