@@ -47,6 +47,7 @@ use crate::sandbox::{SandboxError, Surroundings};
 use apt::Apt;
 use resolution::Resolution;
 use store::Store;
+pub(crate) use tree::directory_in;
 
 /// What to bootstrap.
 #[derive(Clone, Debug)]
@@ -69,6 +70,8 @@ pub(crate) struct Bootstrap {
     pub(crate) keyrings: Vec<PathBuf>,
     /// What earlier bootstraps fetched, decoded and decided is kept here.
     pub(crate) cache: PathBuf,
+    /// Leaves apt's lists in the tree, for an apt that goes on in there.
+    pub(crate) lists: bool,
     /// The time that scripts are told (`SOURCE_DATE_EPOCH`).
     pub(crate) now: Timestamp,
 }
@@ -82,6 +85,17 @@ pub(crate) enum Variant {
     Debootstrap,
     /// What is required, and `build-essential`.
     Buildd,
+}
+
+impl Variant {
+    /// Its name on command lines.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Minbase => "minbase",
+            Self::Debootstrap => "debootstrap",
+            Self::Buildd => "buildd",
+        }
+    }
 }
 
 /// What was installed, and on whose word.
@@ -111,6 +125,8 @@ pub(crate) struct InstalledPackage {
 pub(crate) struct Repository {
     /// apt's name for it, made of its address.
     pub(crate) name: String,
+    /// What it calls itself: `Debian bookworm-updates`.
+    pub(crate) title: String,
     /// Its digest.
     pub(crate) sha256: Sha256,
 }
@@ -132,6 +148,9 @@ pub(crate) fn bootstrap(
     tree::prepare(root, &resolution)?;
     install::install(&resolution, &store, &files, &install::Target { root, around, now: request.now })?;
     tree::finish(root, &lines, &resolution)?;
+    if request.lists {
+        apt.copy_lists(root)?;
+    }
     let packages = resolution.packages().map(|package| InstalledPackage {
         name: package.name.clone(),
         version: package.version.clone(),
@@ -225,6 +244,7 @@ mod tests {
             unverified: false,
             keyrings: Vec::new(),
             cache: "/nonexistent".into(),
+            lists: false,
             now: Timestamp::from_unix(0),
         }
     }

@@ -5,6 +5,7 @@ pub(crate) mod unpack;
 
 mod archive_source;
 mod generate;
+mod native;
 mod pack;
 mod record;
 mod sbom;
@@ -27,8 +28,9 @@ use self::inventory::Inventory;
 use self::pack::{Packed, Packer};
 use self::record::{About, Made};
 use self::tree::Tree;
-use self::unpack::{Unpack, proxies};
+use self::unpack::{Engine, Unpack, Unpacked, proxies};
 use self::workspace::Workspace;
+use crate::bootstrap::BootstrapError;
 use crate::cache::{CacheError, PackageCache};
 use crate::limits;
 use crate::plan::{Install, Plan};
@@ -41,6 +43,8 @@ pub(crate) struct Options {
     pub(crate) output: PathBuf,
     /// Where downloaded packages are kept; nowhere without one.
     pub(crate) cache: Option<PathBuf>,
+    /// Who installs the packages of the first tree.
+    pub(crate) engine: Engine,
     /// The time of the build: nothing in it is newer.
     pub(crate) now: Timestamp,
     /// How hard to compress the rootfs.
@@ -93,16 +97,21 @@ impl Running<'_> {
     fn run(&self) -> Result<BuildRecord, BuildError> {
         let cache = self.options.cache.as_ref().map(|root| PackageCache::open(root, &self.spec.image)).transpose()?;
         let (work, tree) = (self.workspace.work(), self.workspace.tree());
-        self.stage("Unpacking the source", || {
-            let unpack =
-                Unpack { work: &work, tree: &tree, cache: cache.as_ref(), now: self.options.now, around: self.around };
-            unpack.run(&self.plan.source)
-        })?;
+        let unpack = Unpack {
+            work: &work,
+            tree: &tree,
+            cache: cache.as_ref(),
+            engine: self.options.engine,
+            now: self.options.now,
+            printer: self.printer,
+            around: self.around,
+        };
+        let Unpacked { from, known } = self.stage("Unpacking the source", || unpack.run(&self.plan.source))?;
         let tree = Tree::open(&tree)?;
         if self.plan.source.copies_from_the_host() {
             tidy::host_traces(&tree)?;
         }
-        let mut inventory = Inventory::of(&tree)?;
+        let mut inventory = known.updated(&tree)?;
         for install in &self.plan.installs {
             self.stage(install.title(), || self.install(&tree, install))?;
             inventory = inventory.updated(&tree)?;
@@ -121,7 +130,7 @@ impl Running<'_> {
             Ok(tidy::all(&tree, &self.plan.manager)?)
         })?;
         inventory = inventory.updated(&tree)?;
-        self.pack(&tree, &inventory)
+        self.pack(&tree, &inventory, from)
     }
 
     fn install(&self, tree: &Tree, install: &Install) -> Result<(), BuildError> {
@@ -149,7 +158,7 @@ impl Running<'_> {
         Ok(sandbox::run(&session, self.around)?)
     }
 
-    fn pack(&self, tree: &Tree, inventory: &Inventory) -> Result<BuildRecord, BuildError> {
+    fn pack(&self, tree: &Tree, inventory: &Inventory, from: String) -> Result<BuildRecord, BuildError> {
         let (spec, plan, now) = (self.spec, self.plan, self.options.now);
         let directory = self.workspace.build();
         let xz = XzOptions { level: self.options.xz_level, ..XzOptions::default() };
@@ -176,7 +185,7 @@ impl Running<'_> {
         let fingerprints = record::fingerprints(&directory, &files)?;
         let record = record::record(Made {
             spec,
-            plan,
+            source: from,
             overrides: &self.options.overrides,
             now,
             inventory,
@@ -215,7 +224,7 @@ impl Inventory {
     /// What is installed now, with what is known from earlier lists: a script may have removed them.
     fn updated(self, tree: &Tree) -> Result<Self, BuildError> {
         let earlier: HashMap<_, _> = self.listed;
-        let mut inventory = Self::of_with(tree, earlier)?;
+        let mut inventory = Self::of(tree, earlier)?;
         for (name, digest) in self.repositories {
             inventory.repositories.entry(name).or_insert(digest);
         }
@@ -251,11 +260,23 @@ pub(crate) enum BuildError {
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
     #[error(transparent)]
+    Bootstrap(BootstrapError),
+    #[error(transparent)]
     Cache(#[from] CacheError),
     #[error(transparent)]
     Pack(#[from] archive::pack::PackError),
     #[error(transparent)]
     Unpack(#[from] archive::unpack::UnpackError),
+}
+
+impl From<BootstrapError> for BuildError {
+    fn from(error: BootstrapError) -> Self {
+        match error {
+            BootstrapError::Sandbox(error) => Self::Sandbox(error),
+            BootstrapError::Io(error) => Self::Io(error),
+            error => Self::Bootstrap(error),
+        }
+    }
 }
 
 impl Advice for BuildError {
@@ -268,13 +289,17 @@ impl Advice for BuildError {
                 Self::Cache(CacheError::Altered { .. }) => {
                     Some("remove the package from the cache, or build without one with `--no-cache`".to_owned())
                 }
-                _ => {
+                source => {
                     let directory = directory.display();
-                    Some(format!(
-                        "the tree is kept in `{directory}/work/root`, the whole output in `{directory}/build/{LOG}`"
-                    ))
+                    let kept = || {
+                        format!(
+                            "the tree is kept in `{directory}/work/root`, the whole output in `{directory}/build/{LOG}`"
+                        )
+                    };
+                    Some(source.hint().unwrap_or_else(kept))
                 }
             },
+            Self::Bootstrap(error) => error.hint(),
             Self::Exists { .. } => Some("give another `--serial`, or build a minute later".to_owned()),
             _ => None,
         }
@@ -283,6 +308,7 @@ impl Advice for BuildError {
     fn exit_status(&self) -> ExitStatus {
         match self {
             Self::Kept { source, .. } => source.exit_status(),
+            Self::Bootstrap(error) => error.exit_status(),
             Self::Exists { .. }
             | Self::UnverifiedWithoutUrl
             | Self::File { .. }

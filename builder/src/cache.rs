@@ -1,8 +1,10 @@
 //! The package cache: package files that an earlier build downloaded.
 //!
 //! ```text
-//! <cache>/v1/debs/<distribution>/<release>/<arch>/
-//! └── 9f2c…_libc6_2.36-9_amd64.deb      its sha256, then the name that apt gives it
+//! <cache>/
+//! ├── v1/debs/<distribution>/<release>/<arch>/     what apt or mmdebstrap downloaded in the tree
+//! │   └── 9f2c…_libc6_2.36-9_amd64.deb             its sha256, then the name that apt gives it
+//! └── bootstrap/v1/                                what the builder's own bootstrap keeps
 //! ```
 //!
 //! A file is used only when its content still has the digest in its name. apt trusts what lies in its archive
@@ -21,6 +23,7 @@ use crate::build::inventory::Inventory;
 
 /// The package files for one image's packages.
 pub(crate) struct PackageCache {
+    root: PathBuf,
     directory: PathBuf,
 }
 
@@ -33,7 +36,12 @@ impl PackageCache {
             .join(image.release.as_str())
             .join(image.arch.as_str());
         fs_err::create_dir_all(&directory)?;
-        Ok(Self { directory })
+        Ok(Self { root: root.to_owned(), directory })
+    }
+
+    /// The whole cache.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Puts every intact file into `archives` under the name that apt looks for, and returns how many there were.

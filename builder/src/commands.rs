@@ -81,7 +81,11 @@ impl Advice for CommandError {
         match self {
             Self::NeedsRoot => Some("run it as root; `validate` and `plan` work as any user".to_owned()),
             Self::NoProgram { program } => {
-                let package = if *program == "mksquashfs" { "squashfs-tools" } else { program };
+                let package = match *program {
+                    "mksquashfs" => "squashfs-tools",
+                    "apt-get" => "apt",
+                    program => program,
+                };
                 Some(format!("install the package `{package}`"))
             }
             Self::Config(_) => Some("`builder/config-template.toml` of the source tree explains every key".to_owned()),

@@ -6,6 +6,8 @@ use formats::time::Span;
 use fs_err as fs;
 use serde::Deserialize;
 
+use crate::build::unpack::Engine;
+
 /// What the configuration file can hold. `config-template.toml` of the source tree explains each key; each is also a
 /// flag of `build` and an environment variable, which win over the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -13,6 +15,8 @@ use serde::Deserialize;
 pub(crate) struct Config {
     /// The package mirror.
     pub(crate) mirror: Option<String>,
+    /// Who installs the packages of a new tree.
+    pub(crate) bootstrap: Option<Engine>,
     /// Where builds go.
     pub(crate) output: Option<PathBuf>,
     /// Where downloaded packages are kept.
@@ -83,8 +87,9 @@ mod tests {
     fn the_template_shows_every_key() {
         let is_key = |line: &&str| line.starts_with('#') && !line.starts_with("# ") && *line != "#";
         let text = TEMPLATE.lines().filter(is_key).map(|line| &line[1..]).collect::<Vec<_>>().join("\n");
-        let Config { mirror, output, cache, formats, xz_level, timeout } = toml::from_str(&text).unwrap();
+        let Config { mirror, bootstrap, output, cache, formats, xz_level, timeout } = toml::from_str(&text).unwrap();
         assert!(mirror.is_some() && output.is_some() && cache.is_some() && timeout.is_some());
+        assert_eq!(bootstrap, Some(Engine::default()));
         assert_eq!((formats.as_deref(), xz_level), (Some("lxc,incus"), Some(6)));
     }
 
@@ -92,7 +97,9 @@ mod tests {
     fn a_key_nobody_knows_and_a_level_that_is_none_are_refused_by_name() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("builder.toml");
-        for (text, word) in [("miror = \"x\"", "miror"), ("xz_level = 10", "xz_level")] {
+        for (text, word) in
+            [("miror = \"x\"", "miror"), ("bootstrap = \"dpkg\"", "dpkg"), ("xz_level = 10", "xz_level")]
+        {
             fs::write(&path, text).unwrap();
             assert!(Config::load(Some(&path)).unwrap_err().to_string().contains(word), "{text}");
         }

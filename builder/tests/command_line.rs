@@ -55,7 +55,7 @@ fn a_plan_is_data_and_also_json() {
     let (_directory, path) = spec(SPEC);
     let text = builder().args(["plan", &path, "-o", "image.release=trixie"]).assert().success();
     let (stdout, stderr) = output_of(&text);
-    assert!(stdout.contains("mmdebstrap trixie (minbase, amd64)"), "{stdout}");
+    assert!(stdout.contains("bootstrap trixie (minbase, amd64)"), "{stdout}");
     assert_eq!(stderr, "");
     let json = builder().args(["plan", &path, "--format", "json"]).assert().success();
     let document: serde_json::Value = serde_json::from_str(&output_of(&json).0).unwrap();

@@ -15,14 +15,16 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use formats::digest::Sha256;
 use rustix::fs::FlockOperation;
 
+use super::tree::directory_in;
 use super::{Bootstrap, BootstrapError, Repository};
+use crate::build::inventory::repository_name;
 use crate::build::unpack::proxies;
 use crate::sandbox::{self, Run, Session, Step, Surroundings};
 
@@ -65,7 +67,7 @@ impl<'a> Apt<'a> {
     pub(super) fn update(&self) -> Result<(), BootstrapError> {
         // The index of the lists is made by whoever needs it.
         let words = ["apt-get", "update", "--error-on=any", "-q", "-o", "pkgCacheFile::Generate=false"];
-        self.run("fetching the package lists", &words.map(str::to_owned)).map(drop)
+        self.run("fetching the package lists", &words.map(str::to_owned)).and_then(|printed| self.log(&printed))
     }
 
     /// Makes apt believe that the packages of this status are what the system has. It costs a new index, so questions
@@ -106,27 +108,51 @@ impl<'a> Apt<'a> {
         words.push(directory.display().to_string());
         words.extend(["apt-get", "download", "-q", "--"].map(str::to_owned));
         words.extend_from_slice(packages);
-        self.run("downloading packages", &words)?;
+        let printed = self.run("downloading packages", &words)?;
+        self.log(&printed)?;
         Ok(directory)
     }
 
     /// The signed documents behind the lists, sorted by name.
     pub(super) fn repositories(&self) -> Result<Vec<Repository>, BootstrapError> {
         let mut found = Vec::new();
-        for entry in fs_err::read_dir(self.directory.join("var/lib/apt/lists"))? {
+        for entry in fs_err::read_dir(self.directory.join(LISTS))? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.ends_with("_InRelease") || name.ends_with("_Release") {
-                found.push(Repository { sha256: Sha256::of(&fs_err::read(entry.path())?), name });
+                let content = fs_err::read(entry.path())?;
+                let title = repository_name(&String::from_utf8_lossy(&content));
+                found.push(Repository { sha256: Sha256::of(&content), name, title });
             }
         }
         found.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(found)
     }
 
+    /// Copies the lists into a tree, with their times: apt asks the mirror for what is newer.
+    pub(super) fn copy_lists(&self, root: &Path) -> io::Result<()> {
+        let lists = directory_in(root, LISTS)?;
+        for entry in fs_err::read_dir(self.directory.join(LISTS))? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if !entry.file_type()?.is_file() || name == "lock" {
+                continue;
+            }
+            let copy = lists.join(name);
+            fs_err::copy(entry.path(), &copy)?;
+            fs_err::File::options().write(true).open(copy)?.file().set_modified(entry.metadata()?.modified()?)?;
+        }
+        Ok(())
+    }
+
     /// Where what was decided with these lists may be kept.
     pub(super) fn decisions(&self) -> PathBuf {
         self.directory.join("decided")
+    }
+
+    fn log(&self, printed: &str) -> Result<(), BootstrapError> {
+        let mut log = self.around.log;
+        Ok(log.write_all(printed.as_bytes())?)
     }
 
     fn run(&self, label: &str, words: &[String]) -> Result<String, BootstrapError> {
@@ -223,6 +249,7 @@ const DIRECTORIES: [&str; 10] = [
     "var/lib/dpkg",
     "work",
 ];
+const LISTS: &str = "var/lib/apt/lists";
 const STATUS: &str = "var/lib/dpkg/status";
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";

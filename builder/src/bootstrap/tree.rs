@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use archive::beneath::RootDir;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::io::Errno;
 
@@ -63,11 +64,28 @@ pub(super) fn finish(root: &Path, lines: &str, resolution: &Resolution) -> io::R
             other => other?,
         }
     }
+    host_keys(root)?;
     let identity = root.join("etc/machine-id");
     if identity.exists() {
         fs_err::remove_file(&identity)?;
         fs_err::write(&identity, "")?;
         fs_err::set_permissions(identity, PermissionsExt::from_mode(0o644))?;
+    }
+    Ok(())
+}
+
+/// Removes the keys that an SSH server made of itself: every system would have the same.
+fn host_keys(root: &Path) -> io::Result<()> {
+    let directory = root.join("etc/ssh");
+    if !directory.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        return Ok(());
+    }
+    for entry in fs_err::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().into_encoded_bytes();
+        if name.starts_with(b"ssh_host_") && name.windows(4).any(|word| word == b"_key") {
+            fs_err::remove_file(entry.path())?;
+        }
     }
     Ok(())
 }
@@ -79,6 +97,16 @@ fn extended_states(resolution: &Resolution) -> String {
         let _ = writeln!(text, "Package: {}\nArchitecture: {}\nAuto-Installed: 1\n", package.name, resolution.arch);
     }
     text
+}
+
+/// A directory of a tree, made where there is none. Links of the tree must not lead out of it, so there may be none.
+pub(crate) fn directory_in(root: &Path, path: &str) -> io::Result<PathBuf> {
+    let place = root.join(path);
+    RootDir::open(root)?.create_dir_all(Path::new(path))?;
+    if fs_err::canonicalize(&place)? == fs_err::canonicalize(root)?.join(path) {
+        return Ok(place);
+    }
+    Err(io::Error::new(io::ErrorKind::NotADirectory, format!("`/{path}` of the tree is behind a link")))
 }
 
 fn devices(root: &Path) -> io::Result<()> {
@@ -122,3 +150,30 @@ const LEFTOVERS: [&str; 7] = [
     "var/cache/ldconfig/aux-cache",
     "var/lib/dbus/machine-id",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_keys_go_and_the_configuration_of_the_server_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let ssh = directory_in(root.path(), "etc/ssh").unwrap();
+        for name in ["ssh_host_rsa_key", "ssh_host_rsa_key.pub", "sshd_config"] {
+            fs_err::write(ssh.join(name), "").unwrap();
+        }
+        host_keys(root.path()).unwrap();
+        let names: Vec<_> = fs_err::read_dir(ssh).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["sshd_config"]);
+    }
+
+    #[test]
+    fn a_directory_behind_a_link_of_the_tree_is_refused() {
+        let world = tempfile::tempdir().unwrap();
+        let root = world.path().join("root");
+        fs_err::create_dir_all(&root).unwrap();
+        symlink(world.path().join("outside"), root.join("var")).unwrap();
+        assert!(directory_in(&root, "var/lib").is_err());
+        assert!(!world.path().join("outside").exists());
+    }
+}

@@ -34,13 +34,9 @@ pub(crate) struct Inventory {
 }
 
 impl Inventory {
-    /// Reads dpkg's database and apt's lists; both empty where the image has none.
-    pub(crate) fn of(tree: &Tree) -> io::Result<Self> {
-        Self::of_with(tree, HashMap::new())
-    }
-
-    /// The same, with digests from lists that are no longer there.
-    pub(crate) fn of_with(tree: &Tree, listed_before: HashMap<String, Sha256>) -> io::Result<Self> {
+    /// Reads dpkg's database and apt's lists, both empty where the image has none. `listed_before` holds digests from
+    /// lists that are no longer there.
+    pub(crate) fn of(tree: &Tree, listed_before: HashMap<String, Sha256>) -> io::Result<Self> {
         let mut inventory = Self { listed: listed_before, ..Self::default() };
         for name in tree.names(LISTS)? {
             let name = name.display().to_string();
@@ -84,7 +80,8 @@ fn listed(paragraph: &str) -> Option<(String, Sha256)> {
     Some((name, field(paragraph, "SHA256")?.parse().ok()?))
 }
 
-fn repository_name(release: &str) -> String {
+/// What a signed document calls itself.
+pub(crate) fn repository_name(release: &str) -> String {
     let value = |key| field(release, key);
     let label = value("Label").or_else(|| value("Origin")).unwrap_or("repository");
     let suite = value("Codename").or_else(|| value("Suite")).unwrap_or("unnamed");
@@ -122,7 +119,7 @@ mod tests {
         );
         let release = "Origin: Debian\nLabel: Debian-Security\nSuite: stable\nCodename: x-security\n".to_owned();
         write("/var/lib/apt/lists/host_dists_x_InRelease", release.clone());
-        let inventory = Inventory::of(&tree).unwrap();
+        let inventory = Inventory::of(&tree, HashMap::new()).unwrap();
         let names: Vec<_> = inventory.packages.iter().map(|package| package.name.as_str()).collect();
         assert_eq!(names, ["base", "zlib1g"]);
         assert_eq!(inventory.packages[1].sha256, Some(digest));

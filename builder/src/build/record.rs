@@ -10,13 +10,13 @@ use super::BuildError;
 use super::inventory::Inventory;
 use super::pack::Packed;
 use super::tree::Tree;
-use crate::plan::Plan;
 use crate::spec::Spec;
 
 /// What the record is made from.
 pub(crate) struct Made<'a> {
     pub(crate) spec: &'a Spec,
-    pub(crate) plan: &'a Plan,
+    /// What the tree was made from.
+    pub(crate) source: String,
     pub(crate) overrides: &'a [String],
     pub(crate) now: Timestamp,
     pub(crate) inventory: &'a Inventory,
@@ -72,7 +72,7 @@ pub(crate) fn record(made: Made<'_>) -> Result<BuildRecord, BuildError> {
             builder: format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
             spec: spec.digest,
             overrides: made.overrides.to_vec(),
-            source: made.plan.source.name(),
+            source: made.source,
             repositories: made.inventory.repositories.clone(),
         },
     })

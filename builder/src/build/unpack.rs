@@ -4,12 +4,36 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use formats::time::Timestamp;
+use serde::Deserialize;
+use terminal::Printer;
 
-use super::BuildError;
+use super::inventory::Inventory;
+use super::{BuildError, native};
+use crate::bootstrap::BootstrapError;
 use crate::cache::PackageCache;
 use crate::plan::source::{Debootstrap, Source};
 use crate::sandbox::{self, Run, Session, Step, Surroundings};
+
+/// Who installs the packages of a new tree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Engine {
+    /// The builder itself; mmdebstrap where it cannot.
+    #[default]
+    Native,
+    /// mmdebstrap.
+    Mmdebstrap,
+}
+
+/// What is known about the first tree.
+pub(crate) struct Unpacked {
+    /// What it was made from, for the record: `bootstrap bookworm`.
+    pub(crate) from: String,
+    /// What signed lists said that may no longer be in the tree.
+    pub(crate) known: Inventory,
+}
 
 /// What the stage works with.
 pub(crate) struct Unpack<'a> {
@@ -19,22 +43,44 @@ pub(crate) struct Unpack<'a> {
     pub(crate) tree: &'a Path,
     /// Packages of earlier builds.
     pub(crate) cache: Option<&'a PackageCache>,
+    /// Who installs packages.
+    pub(crate) engine: Engine,
     /// The time of the build.
     pub(crate) now: Timestamp,
+    /// Told when somebody else has to do it.
+    pub(crate) printer: &'a Printer,
     /// Log and deadline.
     pub(crate) around: Surroundings<'a>,
 }
 
 impl Unpack<'_> {
     /// Makes the tree from `source`.
-    pub(crate) fn run(&self, source: &Source) -> Result<(), BuildError> {
+    pub(crate) fn run(&self, source: &Source) -> Result<Unpacked, BuildError> {
         match source {
             Source::Debootstrap(one) => self.debootstrap(one),
-            Source::Archive { path } => super::archive_source::unpack(path, self.tree),
+            Source::Archive { path } => {
+                super::archive_source::unpack(path, self.tree)?;
+                let from = format!("archive {}", path.file_name().unwrap_or_default().display());
+                Ok(Unpacked { from, known: Inventory::default() })
+            }
         }
     }
 
-    fn debootstrap(&self, source: &Debootstrap) -> Result<(), BuildError> {
+    fn debootstrap(&self, source: &Debootstrap) -> Result<Unpacked, BuildError> {
+        if self.engine == Engine::Native {
+            match native::install(self, source) {
+                Err(error @ BootstrapError::NotCarried { .. }) => {
+                    self.printer.warn(format_args!("{error}; mmdebstrap installs everything again"));
+                    fs_err::remove_dir_all(self.tree)?;
+                }
+                other => return Ok(other?),
+            }
+        }
+        self.mmdebstrap(source)?;
+        Ok(Unpacked { from: format!("mmdebstrap {}", source.suite), known: Inventory::default() })
+    }
+
+    fn mmdebstrap(&self, source: &Debootstrap) -> Result<(), BuildError> {
         let archives = self.work.join("debs");
         fs_err::create_dir(&archives)?;
         if let Some(cache) = self.cache {
@@ -74,7 +120,7 @@ fn command(
         "mmdebstrap".to_owned(),
         "--mode=root".to_owned(),
         "--format=directory".to_owned(),
-        format!("--variant={}", source.variant),
+        format!("--variant={}", source.variant.name()),
         format!("--architectures={}", source.arch),
         "--dpkgopt=force-unsafe-io".to_owned(),
         format!(
@@ -142,14 +188,19 @@ pub(crate) fn proxies() -> impl Iterator<Item = (String, String)> {
 const MERGED_USR: &str = "/usr/share/mmdebstrap/hooks/maybe-merged-usr";
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(super) mod tests {
+    use formats::arch::Arch;
 
-    fn source() -> Debootstrap {
+    use super::*;
+    use crate::bootstrap::Variant;
+
+    /// A source that no test unpacks.
+    pub(crate) fn source() -> Debootstrap {
         Debootstrap {
+            distribution: "debian".into(),
             suite: "bookworm".into(),
-            arch: "arm64".into(),
-            variant: "minbase",
+            arch: Arch::Arm64,
+            variant: Variant::Minbase,
             components: vec!["main".into(), "contrib".into()],
             include: vec!["gpg".into()],
             mirror: None,

@@ -74,6 +74,7 @@ pub(crate) fn run(args: &BootstrapArgs, printer: &Printer) -> Result<ExitStatus,
         unverified: false,
         keyrings: args.keyrings.clone(),
         cache: absolute(&cache_root(args.cache.clone())?)?,
+        lists: false,
         now,
     };
     let summary = bootstrap(&request, &root, Surroundings { log: &log, deadline: None }).inspect_err(|_| {

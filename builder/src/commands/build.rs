@@ -10,6 +10,7 @@ use formats::time::Span;
 use terminal::{ExitStatus, Printer, human};
 
 use super::{CommandError, SpecArgs, build_time};
+use crate::build::unpack::Engine;
 use crate::build::{self, Built, Options};
 use crate::config::Config;
 use crate::format::Formats;
@@ -45,6 +46,9 @@ pub(crate) struct BuildArgs {
     /// The package mirror, in place of the spec's `source.url` and of the bootstrap program's own choice.
     #[arg(long, env = "ROOTCELLAR_MIRROR", value_name = "URL")]
     mirror: Option<String>,
+    /// Who installs the packages of a new tree [default: native].
+    #[arg(long, env = "ROOTCELLAR_BOOTSTRAP", value_enum, value_name = "PROGRAM")]
+    bootstrap: Option<Engine>,
     /// Who builds.
     #[arg(long, value_enum, default_value_t = Mode::Root)]
     mode: Mode,
@@ -87,12 +91,14 @@ pub(crate) fn run(args: &BuildArgs, printer: &Printer) -> Result<ExitStatus, Com
     if args.mode != Mode::Root || !rustix::process::geteuid().is_root() {
         return Err(CommandError::NeedsRoot);
     }
-    needed_programs(&plan)?;
+    let engine = args.bootstrap.or(config.bootstrap).unwrap_or_default();
+    needed_programs(&plan, engine)?;
     // Modes in an image are the spec's and the packages' business.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let options = Options {
         output: absolute(&args.output.clone().or(config.output).unwrap_or_else(|| DEFAULT_OUTPUT.into()))?,
         cache: if args.no_cache { None } else { Some(absolute(&cache_root(args.cache.clone().or(config.cache))?)?) },
+        engine,
         now,
         xz_level: args.xz_level.or(config.xz_level).unwrap_or(DEFAULT_XZ_LEVEL),
         timeout: args.timeout.or(config.timeout).map(Duration::from),
@@ -112,8 +118,13 @@ pub(crate) fn run(args: &BuildArgs, printer: &Printer) -> Result<ExitStatus, Com
     Ok(ExitStatus::Done)
 }
 
-fn needed_programs(plan: &Plan) -> Result<(), CommandError> {
-    let bootstrap = matches!(plan.source, Source::Debootstrap(_)).then_some("mmdebstrap");
+fn needed_programs(plan: &Plan, engine: Engine) -> Result<(), CommandError> {
+    let bootstrap = match (&plan.source, engine) {
+        (Source::Archive { .. }, _) => None,
+        // It knows the mirrors.
+        (Source::Debootstrap(one), Engine::Native) if one.mirror.is_some() => Some("apt-get"),
+        (Source::Debootstrap(_), _) => Some("mmdebstrap"),
+    };
     let squashfs = plan.formats.incus.then_some("mksquashfs");
     for program in bootstrap.into_iter().chain(squashfs) {
         let found = PROGRAM_DIRECTORIES.iter().any(|directory| Path::new(directory).join(program).exists());

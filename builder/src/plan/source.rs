@@ -3,6 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use formats::arch::Arch;
+
+use crate::bootstrap::Variant;
 use crate::plan::{PlanError, packages};
 use crate::spec::Spec;
 use crate::spec::template::Templates;
@@ -10,7 +13,7 @@ use crate::spec::template::Templates;
 /// A downloader and what it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// Debian and its relatives, through mmdebstrap.
+    /// Debian and its relatives, from their packages.
     Debootstrap(Debootstrap),
     /// An archive on this machine.
     Archive {
@@ -19,15 +22,17 @@ pub(crate) enum Source {
     },
 }
 
-/// What is asked of mmdebstrap.
+/// What to install, by the builder's own bootstrap or by mmdebstrap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Debootstrap {
+    /// `debian`.
+    pub(crate) distribution: String,
     /// `bookworm`.
     pub(crate) suite: String,
-    /// Debian's name of the architecture.
-    pub(crate) arch: String,
+    /// The architecture of every package.
+    pub(crate) arch: Arch,
     /// Which packages beyond the essential ones.
-    pub(crate) variant: &'static str,
+    pub(crate) variant: Variant,
     /// `main`.
     pub(crate) components: Vec<String>,
     /// Packages that are installed from the start.
@@ -52,16 +57,6 @@ impl Source {
         }
     }
 
-    /// What the tree starts from, for the record: `mmdebstrap bookworm`.
-    pub(crate) fn name(&self) -> String {
-        match self {
-            Self::Debootstrap(one) => format!("mmdebstrap {}", one.suite),
-            Self::Archive { path } => {
-                format!("archive {}", path.file_name().unwrap_or_default().display())
-            }
-        }
-    }
-
     /// Whether the fresh tree has files of the machine that made it.
     pub(crate) fn copies_from_the_host(&self) -> bool {
         matches!(self, Self::Debootstrap(_))
@@ -77,7 +72,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Debootstrap(one) => {
-                write!(f, "mmdebstrap {} ({}, {})", one.suite, one.variant, one.arch)?;
+                write!(f, "bootstrap {} ({}, {})", one.suite, one.variant.name(), one.arch)?;
                 one.mirror.iter().try_for_each(|mirror| write!(f, " from {mirror}"))
             }
             Self::Archive { path } => write!(f, "unpack {}", path.display()),
@@ -103,8 +98,9 @@ impl Debootstrap {
         }
         let image = &spec.definition.image;
         Ok(Self {
+            distribution: spec.image.distribution.to_string(),
             suite: if source.suite.is_empty() { image.release.to_string() } else { source.suite.to_string() },
-            arch: spec.image.arch.as_str().to_owned(),
+            arch: spec.image.arch,
             variant: variant
                 .ok_or_else(|| PlanError::unsupported("source.variant", format!("variant `{}`", source.variant)))?,
             components: source.components.iter().map(ToString::to_string).collect(),
@@ -126,7 +122,10 @@ fn archive(url: &str) -> Result<Source, PlanError> {
     Ok(Source::Archive { path: path.into() })
 }
 
-/// debootstrap's variants and mmdebstrap's of the same content. Without a variant debootstrap installs what is
-/// required or important, which mmdebstrap calls by its name.
-const VARIANTS: [(&str, &str); 4] =
-    [("", "debootstrap"), ("-", "debootstrap"), ("minbase", "minbase"), ("buildd", "buildd")];
+/// debootstrap's names. Without a variant it installs what is required or important.
+const VARIANTS: [(&str, Variant); 4] = [
+    ("", Variant::Debootstrap),
+    ("-", Variant::Debootstrap),
+    ("minbase", Variant::Minbase),
+    ("buildd", Variant::Buildd),
+];

@@ -46,7 +46,7 @@ fn stages_run_in_distrobuilders_order_whatever_the_order_in_the_file() {
     assert_eq!(
         labels(&plan),
         [
-            "unpack: mmdebstrap bookworm (minbase, amd64)",
+            "unpack: bootstrap bookworm (minbase, amd64)",
             "packages: write /etc/apt/sources.list.d/extra.list",
             "packages: post-unpack action actions[4] (line 10)",
             "packages: refresh the package lists",
@@ -74,7 +74,7 @@ fn stages_run_in_distrobuilders_order_whatever_the_order_in_the_file() {
 }
 
 #[test]
-fn lists_that_mmdebstrap_has_just_fetched_are_not_fetched_again() {
+fn lists_that_the_bootstrap_has_just_fetched_are_not_fetched_again() {
     let plan = plan("packages: {manager: apt, sets: [{action: install, packages: [a]}]}\n").unwrap();
     let Run::Command(command) = &plan.installs[0].steps[0].run else { panic!("{plan:?}") };
     assert_eq!(command, &["apt-get", "-y", "install", "a"]);

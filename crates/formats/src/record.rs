@@ -179,7 +179,7 @@ pub struct Provenance {
     /// The overrides given beside the spec, `image.release=trixie`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<String>,
-    /// What the root file system started from, `mmdebstrap bookworm`.
+    /// What the root file system started from, `bootstrap bookworm`.
     pub source: String,
     /// The repositories' signed documents the build saw, by their name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
