@@ -8,5 +8,6 @@ mod build_directory;
 mod command_line;
 mod common;
 mod debian;
+mod fallback;
 mod oracle;
 mod scripts;
