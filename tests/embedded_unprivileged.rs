@@ -50,7 +50,11 @@ fn root_boots_a_container_with_mapped_ids() {
     let host = TestHost::trusting(&server);
     let map = "lxc.idmap = u 0 3000000 65536\nlxc.idmap = g 0 3000000 65536\nlxc.net.0.type = empty\n";
     fs::write(host.path("mapped.conf"), map).unwrap();
-    host.rootcellar().args(["create", "m1", "debian/bookworm", "--config"]).arg(host.path("mapped.conf")).run().succeeds();
+    host.rootcellar()
+        .args(["create", "m1", "debian/bookworm", "--config"])
+        .arg(host.path("mapped.conf"))
+        .run()
+        .succeeds();
     assert_eq!(fs::metadata(host.containers().join("m1/rootfs/etc")).unwrap().uid(), 3_000_000);
     host.run("start m1").succeeds();
     let mut state = String::new();

@@ -4,9 +4,9 @@
 
 mod channels;
 mod embedded_runtime;
-mod key_change;
 mod embedded_unprivileged;
 mod gpg_peers;
+mod key_change;
 mod python_lxc;
 mod quickstart;
 mod refusals;

@@ -8,8 +8,8 @@ use terminal::log::{self, LogArgs};
 use terminal::{ExitStatus, OutputFormat, Printer, finish};
 
 use crate::commands::{
-    CommandError, cache, create, destroy, exec, fetch, info, internal_runtime, list, logs, ls, remote, restart, start, stop,
-    template, wait,
+    CommandError, cache, create, destroy, exec, fetch, info, internal_runtime, list, logs, ls, remote, restart, start,
+    stop, template, wait,
 };
 use crate::context::Context;
 use crate::directories::{Directories, DirectoryArgs};
