@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::stock_template::configuration;
+use crate::support::user::{hierarchies, remove_control_group};
 use crate::support::{Program, TestHost, TestServer, debian_build, need};
 
 #[test]
@@ -16,22 +17,37 @@ fn a_container_created_from_python_boots_to_running_and_stops_cleanly() {
     let host = TestHost::new();
     let (_, wgetrc) = configuration(&host, &server);
     fs::create_dir_all(host.containers()).unwrap();
+    let name = format!("python-{}", std::process::id());
+    let _groups = MonitorGroups(&name);
     let said = Program::new("/usr/bin/python3")
         .envs(host.environment())
         .env("WGETRC", wgetrc)
         .args(["-c", SCRIPT, server.host_and_port()])
         .arg(host.containers())
+        .arg(&name)
         .run()
         .succeeds();
     assert!(said.contains("VERSION_CODENAME=bookworm") && said.contains("systemd is running"), "{said}");
     assert_eq!(host.container_names(), [] as [&str; 0]);
 }
 
+/// The control groups of the container's monitor, which liblxc leaves behind when a program other than `lxc-start`
+/// started it.
+struct MonitorGroups<'a>(&'a str);
+
+impl Drop for MonitorGroups<'_> {
+    fn drop(&mut self) {
+        for hierarchy in hierarchies() {
+            remove_control_group(&hierarchy.join(format!("lxc.monitor.{}", self.0)));
+        }
+    }
+}
+
 const SCRIPT: &str = r#"
 import sys, time, lxc
 
-server, path = sys.argv[1:]
-container = lxc.Container("python1", config_path=path)
+server, path, name = sys.argv[1:]
+container = lxc.Container(name, config_path=path)
 assert container.create("download", 0, {"dist": "debian", "release": "bookworm", "arch": "amd64", "server": server})
 try:
     container.clear_config_item("lxc.net")

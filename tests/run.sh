@@ -24,8 +24,9 @@ machine_state() {
     echo "[mounts]"; cut -d' ' -f2,3 /proc/self/mounts | sort
     echo "[users]"; cut -d: -f1 /etc/passwd | sort; sort /etc/subuid /etc/subgid 2>/dev/null || true
     echo "[containers]"; ls /var/lib/lxc 2>/dev/null || true
-    echo "[control groups]"
-    find /sys/fs/cgroup -maxdepth 3 -type d \( -name '*lxc*' -o -name '*rootcellar*' -o -name init.scope \) 2>/dev/null | sort
+    echo "[control groups]" # but for lxc.pivot, which LXC makes once and keeps
+    find /sys/fs/cgroup -maxdepth 3 -type d \( -name 'lxc.payload*' -o -name 'lxc.monitor*' -o -name 'rc-*' -o -name '*rootcellar*' \
+        -o -name init.scope \) 2>/dev/null | sort
     echo "[processes]"; ps -e -o comm= | grep -E '^(rootcellar|lxc-|nginx|gpg-agent|dirmngr|systemd)' | sort || true
     echo "[trust store]"; ls /usr/local/share/ca-certificates 2>/dev/null || true
     echo "[network namespaces]"; ls /run/netns 2>/dev/null || true

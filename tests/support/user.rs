@@ -73,7 +73,7 @@ pub(crate) fn hierarchies() -> Vec<PathBuf> {
 }
 
 /// Removes a control group without processes, those inside it first.
-fn remove_control_group(group: &Path) {
+pub(crate) fn remove_control_group(group: &Path) {
     for entry in std::fs::read_dir(group).into_iter().flatten().flatten() {
         if entry.path().is_dir() {
             remove_control_group(&entry.path());
