@@ -1,15 +1,9 @@
 //! The runtime serves programs other than `rootcellar`, this test for one.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "support/runtime.rs"]
-#[allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
-mod support;
-
 use std::path::Path;
 
+use crate::support::Host;
 use rootcellar::runtime::{self, Container, End, Error, ExecOptions, StartOptions, State, StopOptions, Stopped};
-use support::Host;
 
 #[test]
 fn a_program_with_threads_runs_a_container_through_its_whole_life() {

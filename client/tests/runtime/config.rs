@@ -1,14 +1,8 @@
 //! The configuration is followed, and what is not done is said.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "support/runtime.rs"]
-#[allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
-mod support;
-
 use std::fs;
 
-use support::Host;
+use crate::support::Host;
 
 fn host(lines: &str) -> Option<Host> {
     let host = Host::or_skip()?;

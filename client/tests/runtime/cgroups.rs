@@ -1,17 +1,11 @@
 //! On hosts with cgroups of either version or both, a container is in cgroups of its own in each hierarchy: nowhere in
 //! the host's root, where its init would rule the host's.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "support/runtime.rs"]
-#[allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
-mod support;
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use support::{Host, Ran, skip};
+use crate::support::{Host, Ran, skip};
 
 /// Runs `rootcellar …` where `/sys/fs/cgroup` looks as this script leaves it, in a mount namespace of its own.
 fn run(host: &Host, view: &str, words: &[&str]) -> Ran {

@@ -1,15 +1,9 @@
 //! The exit status of a command in a container is the exit status of `exec`, and signals reach the command.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "support/runtime.rs"]
-#[allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
-mod support;
-
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
-use support::{Host, Ran};
+use crate::support::{Host, Ran};
 
 fn running() -> Option<Host> {
     let host = Host::or_skip()?;

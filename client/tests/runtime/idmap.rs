@@ -1,16 +1,10 @@
 //! A container with mapped ids: its root is somebody without rights on the host, and so is every command in it.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "support/runtime.rs"]
-#[allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
-mod support;
-
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 
-use support::Host;
+use crate::support::Host;
 
 const WHOLE: &str = "lxc.idmap = u 0 2000000 65536\nlxc.idmap = g 0 2000000 65536\n";
 /// As the old dialect has it, with one user of the host as the same user in the container.

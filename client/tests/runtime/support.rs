@@ -8,13 +8,13 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 /// A containers directory that disappears with everything that runs from it.
-pub struct Host {
+pub(crate) struct Host {
     directory: tempfile::TempDir,
 }
 
 impl Host {
     /// `None`, with the reason on stderr, where containers cannot be tried.
-    pub fn or_skip() -> Option<Self> {
+    pub(crate) fn or_skip() -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             return skip("the embedded runtime needs root");
         }
@@ -26,12 +26,12 @@ impl Host {
     }
 
     /// The containers directory.
-    pub fn containers(&self) -> PathBuf {
+    pub(crate) fn containers(&self) -> PathBuf {
         self.directory.path().join("containers")
     }
 
     /// A container directory with busybox for everything, and these lines in its `config`.
-    pub fn create(&self, name: &str, lines: &str) -> PathBuf {
+    pub(crate) fn create(&self, name: &str, lines: &str) -> PathBuf {
         let container = self.containers().join(name);
         let rootfs = container.join("rootfs");
         for directory in ["bin", "sbin", "etc", "proc", "sys", "dev", "run", "tmp", "root"] {
@@ -49,7 +49,7 @@ impl Host {
     }
 
     /// Replaces the `config` of a container.
-    pub fn configure(&self, name: &str, lines: &str) {
+    pub(crate) fn configure(&self, name: &str, lines: &str) {
         let container = self.containers().join(name);
         let rootfs = container.join("rootfs");
         let common = "lxc.include = /nowhere/share/lxc/config/common.conf\nlxc.net.0.type = empty\n";
@@ -58,43 +58,43 @@ impl Host {
     }
 
     /// `rootcellar -P CONTAINERS …`, to be run.
-    pub fn command<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Command {
+    pub(crate) fn command<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rootcellar"));
         command.arg("-P").arg(self.containers()).args(words);
         command
     }
 
     /// Runs `rootcellar …` with words split at blanks.
-    pub fn run(&self, words: &str) -> Ran {
+    pub(crate) fn run(&self, words: &str) -> Ran {
         Ran::of(self.command(words.split(' ')).output().unwrap())
     }
 
     /// Runs a shell script in a container.
-    pub fn script(&self, name: &str, script: &str) -> Ran {
+    pub(crate) fn script(&self, name: &str, script: &str) -> Ran {
         Ran::of(self.command(["exec", name, "--", "sh", "-c", script]).output().unwrap())
     }
 
     /// What `ls` says of a container.
-    pub fn listed(&self, name: &str) -> serde_json::Value {
+    pub(crate) fn listed(&self, name: &str) -> serde_json::Value {
         let listing: serde_json::Value = serde_json::from_str(&self.run("--format json ls").stdout).unwrap();
         let found = listing.as_array().unwrap().iter().find(|row| row["name"] == name);
         found.unwrap_or_else(|| panic!("`{name}` is not in {listing}")).clone()
     }
 
     /// The state directory of a container, whether it is there or not.
-    pub fn state(&self, name: &str) -> PathBuf {
+    pub(crate) fn state(&self, name: &str) -> PathBuf {
         let containers = self.containers().canonicalize().unwrap();
         let digest = formats::digest::Sha256::of(containers.as_os_str().as_encoded_bytes()).to_string();
         Path::new("/run/rootcellar/runtime/v1").join(&digest[..16]).join(name)
     }
 
     /// The state file of a container that runs.
-    pub fn record(&self, name: &str) -> serde_json::Value {
+    pub(crate) fn record(&self, name: &str) -> serde_json::Value {
         serde_json::from_slice(&fs::read(self.state(name).join("state.json")).unwrap()).unwrap()
     }
 
     /// Every cgroup of containers of this directory.
-    pub fn cgroups(&self) -> Vec<PathBuf> {
+    pub(crate) fn cgroups(&self) -> Vec<PathBuf> {
         let key = self.state("x").parent().unwrap().file_name().unwrap().to_owned();
         let mut found = Vec::new();
         let Ok(mounts) = fs::read_dir("/sys/fs/cgroup") else { return found };
@@ -116,33 +116,33 @@ impl Drop for Host {
 
 /// How a program ended and what it said.
 #[derive(Debug)]
-pub struct Ran {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
-    pub fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
     /// Asserts success and gives what was said on stdout.
-    pub fn succeeds(self) -> String {
+    pub(crate) fn succeeds(self) -> String {
         assert_eq!(self.code, Some(0), "{self:?}");
         self.stdout
     }
 
     /// Asserts the exit status and these words on stderr.
-    pub fn fails(self, code: i32, words: &str) {
+    pub(crate) fn fails(self, code: i32, words: &str) {
         assert_eq!(self.code, Some(code), "{self:?}");
         assert!(self.stderr.contains(words), "no `{words}` in {self:?}");
     }
 }
 
 /// Waits for something that takes a moment.
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let patience = Instant::now() + Duration::from_mins(1);
     while !holds() {
         assert!(Instant::now() < patience, "{what} did not come about");
@@ -151,7 +151,7 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Says why a test did not run.
-pub fn skip<T>(reason: &str) -> Option<T> {
+pub(crate) fn skip<T>(reason: &str) -> Option<T> {
     std::io::stderr().write_all(format!("SKIP: {reason}\n").as_bytes()).unwrap();
     None
 }

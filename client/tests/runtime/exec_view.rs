@@ -1,18 +1,12 @@
 //! A command in a container sees the container, and nothing of the host.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "support/runtime.rs"]
-#[allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
-mod support;
-
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Stdio;
 
+use crate::support::{Host, eventually};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
-use support::{Host, eventually};
 
 fn running() -> Option<Host> {
     let host = Host::or_skip()?;

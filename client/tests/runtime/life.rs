@@ -1,14 +1,8 @@
 //! What a container does is waited for, looked at, and done again.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "support/runtime.rs"]
-#[allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
-mod support;
-
 use std::fs;
 
-use support::{Host, eventually};
+use crate::support::{Host, eventually};
 
 fn running(lines: &str) -> Option<Host> {
     let host = Host::or_skip()?;

@@ -1,15 +1,9 @@
 //! Whatever of ours is killed, the next command says rightly what is, and can clean up.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "support/runtime.rs"]
-#[allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
-mod support;
-
 use std::fs;
 
+use crate::support::{Host, eventually};
 use rustix::process::{Pid, Signal, kill_process};
-use support::{Host, eventually};
 
 fn kill(process: &serde_json::Value) {
     let pid = process["pid"].as_i64().and_then(|pid| Pid::from_raw(i32::try_from(pid).unwrap())).unwrap();

@@ -1,14 +1,8 @@
 //! A name finds a container or nothing.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "support/runtime.rs"]
-#[allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
-mod support;
-
 use std::fs;
 
-use support::Host;
+use crate::support::Host;
 
 #[test]
 fn an_unknown_container_is_refused_with_a_hint() {

@@ -1,16 +1,10 @@
 //! A whole init system boots to running and shuts down cleanly. Needs a root file system with systemd, in the directory
 //! that `ROOTCELLAR_TEST_ROOTFS` names; it is copied.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "support/runtime.rs"]
-#[allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
-mod support;
-
 use std::fs;
 use std::process::Command;
 
-use support::{Host, eventually, skip};
+use crate::support::{Host, eventually, skip};
 
 fn host() -> Option<Host> {
     let host = Host::or_skip()?;

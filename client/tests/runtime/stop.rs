@@ -1,16 +1,10 @@
 //! A stopped container leaves no cgroups, mounts, processes or state.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "support/runtime.rs"]
-#[allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
-mod support;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use support::{Host, eventually};
+use crate::support::{Host, eventually};
 
 /// Directories in the roots of the hierarchies that an init system would rule.
 fn roots() -> BTreeSet<String> {

@@ -1,0 +1,17 @@
+//! Promises of the embedded runtime, each file one, kept by the real program with containers of busybox.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod cgroups;
+mod config;
+mod exec_status;
+mod exec_view;
+mod idmap;
+mod isolation;
+mod killed;
+mod library;
+mod life;
+mod names;
+mod stop;
+mod support;
+mod systemd;
