@@ -7,6 +7,7 @@ mod embedded_runtime;
 mod embedded_unprivileged;
 mod gpg_peers;
 mod key_change;
+mod lxc_api;
 mod python_lxc;
 mod quickstart;
 mod refusals;

@@ -3,16 +3,12 @@
 use std::fs;
 
 use crate::stock_template::configuration;
-use crate::support::user::{hierarchies, remove_control_group};
+use crate::support::user::remove_monitor_groups;
 use crate::support::{Program, TestHost, TestServer, debian_build, need};
 
 #[test]
 fn a_container_created_from_python_boots_to_running_and_stops_cleanly() {
-    need!(root, "lxc-create", "mmdebstrap");
-    if !Program::new("/usr/bin/python3").args(["-c", "import lxc"]).run().is_success() {
-        eprintln!("SKIP: python_lxc needs python3-lxc");
-        return;
-    }
+    need!(root, "lxc-create", "mmdebstrap", "python3-lxc");
     let server = TestServer::publishing(&[&debian_build()]);
     let host = TestHost::new();
     let (_, wgetrc) = configuration(&host, &server);
@@ -31,15 +27,12 @@ fn a_container_created_from_python_boots_to_running_and_stops_cleanly() {
     assert_eq!(host.container_names(), [] as [&str; 0]);
 }
 
-/// The control groups of the container's monitor, which liblxc leaves behind when a program other than `lxc-start`
-/// started it.
+/// See [`remove_monitor_groups`].
 struct MonitorGroups<'a>(&'a str);
 
 impl Drop for MonitorGroups<'_> {
     fn drop(&mut self) {
-        for hierarchy in hierarchies() {
-            remove_control_group(&hierarchy.join(format!("lxc.monitor.{}", self.0)));
-        }
+        remove_monitor_groups(self.0);
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod container;
 pub(crate) mod host;
 pub(crate) mod image;
 pub(crate) mod mirror;
+pub(crate) mod network;
 pub(crate) mod program;
 pub(crate) mod server;
 pub(crate) mod user;

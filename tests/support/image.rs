@@ -39,6 +39,41 @@ pub(crate) fn fake_build(image: &str, serial: &str) -> (TempDir, PathBuf) {
     (directory, build)
 }
 
+/// A build that runs: busybox, and an init that asks for an address and ends when it is told to.
+pub(crate) fn busybox_build() -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let busybox = fs::read("/bin/busybox").unwrap();
+    let image = testkit::FakeImage::new("busybox/1.35/amd64/default")
+        .serial("20261123_0522")
+        .executable("bin/busybox", busybox)
+        .executable("sbin/init", INIT)
+        .executable("etc/udhcpc.sh", UDHCPC)
+        .rootfs(|rootfs| {
+            for applet in APPLETS {
+                rootfs.symlink(&format!("bin/{applet}"), "busybox");
+            }
+        });
+    let build = image.write(directory.path());
+    (directory, build)
+}
+
+const APPLETS: [&str; 9] = ["cat", "hostname", "id", "ip", "ping", "sh", "sleep", "touch", "udhcpc"];
+
+/// LXC asks for the end with SIGPWR unless the image says otherwise.
+const INIT: &str = "#!/bin/sh
+trap 'exit 0' PWR
+ip link set lo up
+udhcpc -i eth0 -q -n -t 20 -T 1 -s /etc/udhcpc.sh &
+while :; do sleep 1 & wait $!; done
+";
+
+const UDHCPC: &str = "#!/bin/sh
+case $1 in
+deconfig) ip link set \"$interface\" up ;;
+bound) ip addr add \"$ip/24\" dev \"$interface\" ;;
+esac
+";
+
 fn find_build(directory: &Path) -> Option<PathBuf> {
     let entries = fs::read_dir(directory).ok()?.map(|entry| entry.unwrap().path());
     let mut entries: Vec<_> = entries.filter(|path| path.is_dir() && !path.ends_with("cache")).collect();

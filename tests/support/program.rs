@@ -109,8 +109,14 @@ pub(crate) fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in it").to_path_buf()
 }
 
-/// Whether a program is in the search path.
+/// Whether a program is in the search path, or a library is where programs look for it.
 pub(crate) fn is_installed(name: &str) -> bool {
+    match name {
+        "lxc-dev" => return Path::new("/usr/include/lxc/lxccontainer.h").exists(),
+        // The distribution's own Python has the distribution's libraries.
+        "python3-lxc" => return Path::new("/usr/lib/python3/dist-packages/lxc").exists(),
+        _ => {}
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let standard = ["/usr/sbin", "/sbin", "/usr/bin"].map(PathBuf::from);
     std::env::split_paths(&path).chain(standard).any(|directory| directory.join(name).is_file())

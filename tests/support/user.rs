@@ -72,6 +72,19 @@ pub(crate) fn hierarchies() -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).filter(|path| path.is_dir() && !path.is_symlink()).collect()
 }
 
+/// Removes the control groups of a container's monitors, which liblxc leaves behind when a program other than
+/// `lxc-start` started the container: one, and a numbered one for each further start.
+pub(crate) fn remove_monitor_groups(container: &str) {
+    let first = format!("lxc.monitor.{container}");
+    for hierarchy in hierarchies() {
+        for entry in std::fs::read_dir(&hierarchy).into_iter().flatten().flatten() {
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with(&first)) {
+                remove_control_group(&entry.path());
+            }
+        }
+    }
+}
+
 /// Removes a control group without processes, those inside it first.
 pub(crate) fn remove_control_group(group: &Path) {
     for entry in std::fs::read_dir(group).into_iter().flatten().flatten() {
