@@ -9,7 +9,7 @@ use formats::time::Timestamp;
 use terminal::log::{LogArgs, Priority};
 use terminal::{ExitStatus, Printer, finish};
 
-use crate::commands::{import, keys, list, pin, promote, prune, publish, rollback, serve, verify};
+use crate::commands::{delta, import, keys, list, pin, promote, prune, publish, rollback, serve, verify};
 use crate::data::DataDir;
 use crate::error::Error;
 
@@ -37,6 +37,7 @@ enum Command {
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     Import(import::ImportArgs),
+    Delta(delta::DeltaArgs),
     Publish(publish::PublishArgs),
     List(list::ListArgs),
     Promote(promote::PromoteArgs),
@@ -87,6 +88,7 @@ fn run_command(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
     match cli.command {
         Command::Keys(command) => keys::run(&command, &context),
         Command::Import(args) => import::run(&args, &context),
+        Command::Delta(args) => delta::run(&args, &context),
         Command::Publish(args) => publish::run(&args, &context),
         Command::List(args) => list::run(&args, &context),
         Command::Promote(args) => promote::run(&args, &context),
@@ -120,6 +122,9 @@ mod tests {
             "keys revoke subkey",
             "keys revoke repository",
             "import a b --channel staging",
+            "import --no-delta a",
+            "delta",
+            "delta debian/trixie/amd64/default",
             "--data /x publish --validity 12h",
             "list --format json --data /x",
             "list --channel staging",

@@ -1,5 +1,6 @@
 //! One file per command: what it takes, and what it does.
 
+pub mod delta;
 pub mod import;
 pub mod keys;
 pub mod list;

@@ -20,6 +20,9 @@ use crate::files;
 /// ├── images/<distribution>/<release>/<arch>/<variant>/<serial>/…    the store: immutable builds, laid out as served
 /// ├── channels/<channel>.json                                        which builds each channel offers, and offered
 /// ├── pins.json  ledger.json                                         what is never pruned; what was listed, until when
+/// ├── deltas.json                                                   which deltas stand beside builds
+/// ├── making/                                                        0700; deltas that are not whole yet
+/// ├── delta.lock                                                     held by the one maker of deltas
 /// ├── quarantine/<distribution>/…/<serial>/                          0700; damaged builds, out of the store
 /// ├── generations/<repository serial>/                               all documents of one generation, laid out as served:
 /// │   ├── meta/1.0/index-{system,user}[.1 … .7][.asc]                channel `stable` at the top,
@@ -59,7 +62,7 @@ impl DataDir {
         for directory in [this.images(), this.channels(), this.generations()] {
             fs::create_dir_all(directory)?;
         }
-        for private in [this.keys(), this.tls(), this.staging(), this.quarantine()] {
+        for private in [this.keys(), this.tls(), this.staging(), this.quarantine(), this.making()] {
             if !private.is_dir() {
                 fs::create_dir_all(&private)?;
                 fs::set_permissions(&private, Permissions::from_mode(0o700))?;
@@ -109,6 +112,16 @@ impl DataDir {
     /// Which builds are listed, and since when others are not.
     pub fn ledger(&self) -> PathBuf {
         self.root.join("ledger.json")
+    }
+
+    /// Which deltas stand beside builds.
+    pub fn deltas(&self) -> PathBuf {
+        self.root.join("deltas.json")
+    }
+
+    /// Where deltas are made. It is not the staging directory, because they take minutes and no writer waits for them.
+    pub fn making(&self) -> PathBuf {
+        self.root.join("making")
     }
 
     /// Where damaged builds are moved.

@@ -14,6 +14,7 @@ use formats::time::Timestamp;
 
 use crate::catalog::CatalogEntry;
 use crate::channel::Channel;
+use crate::delta::Deltas;
 use crate::keys::Keys;
 
 /// The documents of one generation, by their path from the top of the repository.
@@ -46,6 +47,7 @@ pub fn add_channel(
     documents: &mut Documents,
     channel: &Name,
     builds: &[&CatalogEntry],
+    deltas: &Deltas,
     edition: Edition,
     keys: &Keys,
 ) -> Result<(), DocumentError> {
@@ -70,7 +72,7 @@ pub fn add_channel(
         documents.insert(format!("{prefix}{path}"), text.into_bytes());
     }
 
-    let all = streams::products(builds);
+    let all = streams::products(builds, deltas);
     let mut index = StreamsIndex {
         format: StreamsIndex::FORMAT.to_owned(),
         updated: edition.published.rfc2822(),

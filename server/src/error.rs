@@ -9,6 +9,7 @@ use terminal::{Advice, ExitStatus};
 use crate::catalog::CatalogError;
 use crate::channel::ChannelError;
 use crate::config::ConfigError;
+use crate::delta::DeltaError;
 use crate::keys::KeysError;
 use crate::publish::PublishError;
 use crate::retention::RetentionError;
@@ -33,6 +34,9 @@ pub enum Error {
     /// A channel.
     #[error(transparent)]
     Channel(#[from] ChannelError),
+    /// The deltas.
+    #[error(transparent)]
+    Delta(#[from] DeltaError),
     /// What prune keeps.
     #[error(transparent)]
     Retention(#[from] RetentionError),
@@ -63,6 +67,7 @@ impl Advice for Error {
             Self::Publish(error) => error.hint(),
             Self::Channel(error) => error.hint(),
             Self::Retention(error) => error.hint(),
+            Self::Delta(error) => error.hint(),
             Self::Config(error) => error.hint(),
             Self::Serve(error) => error.hint(),
             Self::Io(error) | Self::Keys(KeysError::Io(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -85,6 +90,7 @@ impl Advice for Error {
             | Self::Store(_)
             | Self::Catalog(_)
             | Self::Channel(_)
+            | Self::Delta(_)
             | Self::Retention(_)
             | Self::Publish(_)
             | Self::Serve(_)

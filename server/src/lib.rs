@@ -6,6 +6,7 @@
 //! | [`data`] | the data directory, its layout and its one writer at a time |
 //! | [`store`], [`import`], [`lint`] | the builds, how one enters, and what it must be for that |
 //! | [`channel`] | which builds a channel offers, and offered before |
+//! | [`delta`] | files that make the rootfs of a build out of that of an earlier one |
 //! | [`retention`] | which builds are kept, and for how long what was listed stays downloadable |
 //! | [`quarantine`] | where damaged builds go |
 //! | [`keys`] | the two signing keys |
@@ -25,6 +26,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod data;
+pub mod delta;
 pub mod documents;
 pub mod files;
 pub mod generation;

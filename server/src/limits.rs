@@ -11,6 +11,10 @@ pub struct Limits {
     pub metadata_bytes: u64,
     /// Largest `packages.json` that is shown.
     pub packages_bytes: u64,
+    /// Largest uncompressed archive between which deltas are made: twice as much is needed in memory.
+    pub delta_tar_bytes: u64,
+    /// A delta is offered when it is smaller than this share of the whole file.
+    pub delta_percent: u32,
     /// Largest file that is read whole to be served: signatures, sums, records.
     pub small_file_bytes: u64,
     /// Connections served at a time; more wait to be accepted.
@@ -39,6 +43,8 @@ impl Default for Limits {
             record_bytes: 1 << 20,
             metadata_bytes: 4 << 20,
             packages_bytes: 8 << 20,
+            delta_tar_bytes: formats::delta::TAR_MAX_BYTES,
+            delta_percent: 60,
             small_file_bytes: 1 << 20,
             connections: 20_000,
             streams_per_connection: 100,

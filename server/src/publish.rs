@@ -10,6 +10,7 @@ use terminal::Printer;
 use crate::catalog::{Catalog, CatalogEntry, CatalogError};
 use crate::channel::{Channel, ChannelError};
 use crate::data::{DataDir, Writer};
+use crate::delta::{DeltaError, DeltaList};
 use crate::documents::{self, DocumentError, Documents, Edition};
 use crate::generation::{Generation, KeptFile};
 use crate::keys::Keys;
@@ -21,6 +22,7 @@ use crate::store::Store;
 #[derive(Debug)]
 pub struct Publisher {
     catalog: Catalog,
+    deltas: DeltaList,
 }
 
 /// What a publish made.
@@ -35,7 +37,7 @@ pub struct Published {
 impl Publisher {
     /// A publisher for a data directory.
     pub fn new(data: &DataDir) -> Self {
-        Self { catalog: Catalog::new(Store::new(data)) }
+        Self { catalog: Catalog::new(Store::new(data)), deltas: DeltaList::default() }
     }
 
     /// Makes a new generation of the documents of every channel, also when nothing changed: it has a new validity.
@@ -53,11 +55,12 @@ impl Publisher {
         let edition = edition(previous.as_ref(), now, validity)?;
         let (mut documents, mut channels) = (Documents::new(), Vec::new());
         documents::add_certificates(&mut documents, keys)?;
+        let deltas = self.deltas.current(writer)?;
         let mut selections = Channel::all(writer)?;
         for channel in &selections {
             let builds = self.builds(channel, printer)?;
             let builds: Vec<&CatalogEntry> = builds.iter().map(AsRef::as_ref).collect();
-            documents::add_channel(&mut documents, &channel.name, &builds, edition, keys)?;
+            documents::add_channel(&mut documents, &channel.name, &builds, &deltas, edition, keys)?;
             let mut images: Vec<_> = builds.iter().map(|build| &build.record.image).collect();
             images.sort();
             images.dedup();
@@ -126,6 +129,9 @@ pub enum PublishError {
     /// A build.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// The deltas.
+    #[error(transparent)]
+    Delta(#[from] DeltaError),
     /// What is kept of which builds are listed.
     #[error(transparent)]
     Retention(#[from] RetentionError),
@@ -148,6 +154,7 @@ impl PublishError {
             Self::Document(DocumentError::Sign(_)) => Some(
                 "keys/README.md says how signing keys are renewed; the current generation stays as it is".to_owned(),
             ),
+            Self::Delta(error) => error.hint(),
             Self::Channel(_) | Self::Retention(_) | Self::Document(_) | Self::Io(_) => None,
         }
     }

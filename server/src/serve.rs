@@ -40,7 +40,6 @@ use crate::data::DataDir;
 use crate::generation::Generation;
 use crate::limits::Limits;
 use crate::publish::Publisher;
-use crate::store::Store;
 use crate::tls::TlsError;
 use connection::{Accepting, Listener};
 use file::Files;
@@ -130,7 +129,7 @@ async fn serve(
 
     let state = Arc::new(State {
         current: ArcSwap::from_pointee(Snapshot::load(&current, None)?),
-        files: Files::new(Store::new(&settings.data), settings.limits),
+        files: Files::new(settings.data.clone(), settings.limits),
         site: page::Site { url: listening.url.clone(), fingerprint: settings.fingerprint.clone() },
         metrics: metrics::Metrics::new(),
         started: SystemTime::now(),

@@ -130,6 +130,18 @@ impl Store {
         Ok(builds)
     }
 
+    /// The builds of one image, in order.
+    pub fn builds_of(&self, image: &ImageId) -> io::Result<Vec<BuildId>> {
+        let directory = self.root.join("images").join(image.to_string());
+        if !directory.is_dir() {
+            return Ok(Vec::new());
+        }
+        let serials = names(&directory)?.into_iter().filter_map(|name| name.parse().ok());
+        let mut builds: Vec<_> = serials.map(|serial| BuildId { image: image.clone(), serial }).collect();
+        builds.sort();
+        Ok(builds)
+    }
+
     /// The record of a build, or `None` when the build is not in the store.
     pub fn record(&self, build: &BuildId) -> Result<Option<BuildRecord>, StoreError> {
         let limit = Limits::default().record_bytes;

@@ -7,6 +7,7 @@ mod support;
 mod channels;
 mod command_line;
 mod consistency;
+mod deltas;
 mod encodings;
 mod freshness;
 mod hkp;

@@ -1,5 +1,6 @@
 //! `rootcellar-server import`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -8,7 +9,7 @@ use terminal::{ExitStatus, human};
 
 use crate::channel::Channel;
 use crate::cli::Context;
-use crate::commands::keys_for;
+use crate::commands::{delta, keys_for};
 use crate::data::Writer;
 use crate::error::Error;
 use crate::import::{ImportError, Imported, import};
@@ -28,16 +29,22 @@ pub struct ImportArgs {
     /// Offer the builds in this channel.
     #[arg(long, default_value = Channel::STABLE)]
     channel: Name,
+
+    /// Make no deltas: `rootcellar-server delta` does it later.
+    #[arg(long)]
+    no_delta: bool,
 }
 
 /// Runs `rootcellar-server import`. One bad build does not keep the others out; the status is that of the worst.
 pub fn run(args: &ImportArgs, context: &Context) -> Result<ExitStatus, Error> {
     let writer = context.data.write(&context.printer)?;
     let keys = keys_for(&writer, context)?;
-    let mut status = ExitStatus::Done;
+    let (mut status, mut imported) = (ExitStatus::Done, BTreeSet::new());
     for directory in &args.directories {
         match import_one(&writer, &keys, directory, &args.channel, context) {
-            Ok(()) => {}
+            Ok(build) => {
+                imported.insert(build);
+            }
             Err(OneError::Import(error)) => {
                 context.printer.error(&Failed { directory, error: &error }, error.hint().as_deref());
                 status = match (status, error.is_refusal()) {
@@ -48,6 +55,10 @@ pub fn run(args: &ImportArgs, context: &Context) -> Result<ExitStatus, Error> {
             Err(OneError::Other(error)) => return Err(error),
         }
     }
+    drop(writer);
+    if !args.no_delta {
+        delta::make_for(&imported, context)?;
+    }
     Ok(status)
 }
 
@@ -57,7 +68,7 @@ fn import_one(
     directory: &Path,
     channel: &Name,
     context: &Context,
-) -> Result<(), OneError> {
+) -> Result<BuildId, OneError> {
     let imported = import(writer, keys, directory, context.now())?;
     let (Imported::New(build) | Imported::Known(build)) = &imported;
     let selected = select(writer, build, channel)?;
@@ -69,7 +80,7 @@ fn import_one(
     };
     context.printer.say(format_args!("{new:<30}{build}  {}  channel {channel}", human::bytes(size)));
     context.printer.data(build);
-    Ok(())
+    Ok(build.clone())
 }
 
 /// Adds a build to a channel; false if it was there.

@@ -11,6 +11,7 @@ use crate::cli::Context;
 use crate::commands::{DEFAULT_VALIDITY, publish_now};
 use crate::config::Config;
 use crate::data::DataDir;
+use crate::delta;
 use crate::error::Error;
 use crate::retention::{self, Ledger, Plan, Retention, candidates, pins};
 use crate::store::Store;
@@ -74,6 +75,7 @@ pub fn run(args: &PruneArgs, context: &Context) -> Result<ExitStatus, Error> {
     ledger.note_unknown(&candidates(&Store::new(&writer), context.now())?, context.now());
     ledger.write(&writer)?;
     let plan = Plan { unlist: first.unlist, ..plan(&retention, &writer, context)? };
+    delta::forget(&writer, &plan.remove)?;
     for build in &plan.remove {
         retention::remove(&writer, build)?;
     }

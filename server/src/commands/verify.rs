@@ -12,13 +12,15 @@ use terminal::{ExitStatus, Progress};
 
 use crate::cli::Context;
 use crate::commands::{DEFAULT_VALIDITY, publish_now};
+use crate::delta::{self, DeltaId, Deltas};
 use crate::error::Error;
 use crate::quarantine::{deselect, quarantine};
 use crate::store::{BuildId, Store, StoreError};
 
 /// Read every file of the store and check it against its build record.
 ///
-/// A damaged build is moved to the quarantine and no longer listed; it can be imported again.
+/// A damaged build is moved to the quarantine and no longer listed; it can be imported again. A damaged delta is removed;
+/// `rootcellar-server delta` makes it again.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     /// Check only these builds, such as `debian/trixie/amd64/default@20261123_0522`.
@@ -39,7 +41,8 @@ pub fn run(args: &VerifyArgs, context: &Context) -> Result<ExitStatus, Error> {
     let store = Store::new(&context.data);
     let builds = if args.builds.is_empty() { store.builds()? } else { args.builds.clone() };
     let progress = Progress::new(&context.printer, "Checking the store", None);
-    let (mut count, mut damaged) = (0, BTreeSet::new());
+    let deltas = Deltas::read(&context.data)?;
+    let (mut count, mut damaged, mut damaged_deltas) = (0, BTreeSet::new(), BTreeSet::new());
     for build in &builds {
         let found = damages_of(&store, build, &progress)?;
         for damage in &found {
@@ -47,14 +50,24 @@ pub fn run(args: &VerifyArgs, context: &Context) -> Result<ExitStatus, Error> {
         }
         count += found.len();
         damaged.extend((!found.is_empty()).then(|| build.clone()));
+        for (kind, base, expected) in deltas.of(build) {
+            let delta = DeltaId { build: build.clone(), kind, base: base.clone() };
+            let damage = damage_of(&delta.path(&store), expected)?;
+            progress.advance(expected.size_bytes);
+            if let Some(found) = damage {
+                context.printer.data(format_args!("{delta}: expected {expected}, found {found}"));
+                count += 1;
+                damaged_deltas.insert(delta);
+            }
+        }
     }
     progress.finish_measured();
     context.printer.say(format_args!("builds: {}, damaged files: {count}", builds.len()));
-    if damaged.is_empty() {
+    if damaged.is_empty() && damaged_deltas.is_empty() {
         return Ok(ExitStatus::Done);
     }
     if !args.dry_run {
-        set_aside(&damaged, args.validity, context)?;
+        set_aside(&damaged, &damaged_deltas, args.validity, context)?;
     }
     Ok(ExitStatus::Refused)
 }
@@ -69,22 +82,35 @@ fn damages_of(store: &Store, build: &BuildId, progress: &Progress) -> Result<Vec
     };
     let mut damages = Vec::new();
     for (file, expected) in &record.files {
-        let found = match digest(&store.directory(build).join(file.name())) {
-            Ok(found) if found == *expected => None,
-            Ok(found) => Some(found.to_string()),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error.into()),
-            Err(error) => Some(error.to_string()),
-        };
+        let found = damage_of(&store.directory(build).join(file.name()), *expected)?;
         progress.advance(expected.size_bytes);
         damages.extend(found.map(|found| format!(" {file}: expected {expected}, found {found}")));
     }
     Ok(damages)
 }
 
-fn set_aside(damaged: &BTreeSet<BuildId>, validity: Span, context: &Context) -> Result<(), Error> {
+/// What was found in the place of a file, if it is another one.
+fn damage_of(path: &Path, expected: FileDigest) -> Result<Option<String>, Error> {
+    match digest(path) {
+        Ok(found) if found == expected => Ok(None),
+        Ok(found) => Ok(Some(found.to_string())),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error.into()),
+        Err(error) => Ok(Some(error.to_string())),
+    }
+}
+
+fn set_aside(
+    damaged: &BTreeSet<BuildId>,
+    deltas: &BTreeSet<DeltaId>,
+    validity: Span,
+    context: &Context,
+) -> Result<(), Error> {
     let writer = context.data.write(&context.printer)?;
     // First out of the channels: a generation never lists what was moved.
-    if deselect(&writer, damaged)? {
+    let deselected = deselect(&writer, damaged)?;
+    delta::discard(&writer, deltas)?;
+    delta::forget(&writer, damaged)?;
+    if deselected || !deltas.is_empty() {
         publish_now(&writer, validity, context)?;
     }
     for build in damaged {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use formats::delta::DeltaKind;
 use formats::digest::{FileDigest, Sha256};
 use formats::image::ImageId;
 use formats::layout;
@@ -11,19 +12,24 @@ use formats::streams::{Item, Product, Products, ProductsEntry, Version, ftype};
 use formats::time::Timestamp;
 
 use crate::catalog::CatalogEntry;
+use crate::delta::Deltas;
+use crate::store::BuildId;
 
 /// All images of a channel as one products file. It holds no time: the same builds give the same bytes, and so the same
 /// name.
-pub fn products(builds: &[&CatalogEntry]) -> Products {
+pub fn products(builds: &[&CatalogEntry], deltas: &Deltas) -> Products {
     let mut newest_first: Vec<&BuildRecord> = builds.iter().map(|build| &build.record).collect();
     newest_first.sort_by(|a, b| b.serial.cmp(&a.serial).then(a.image.cmp(&b.image)));
     // One image fingerprint may occur once on a server: Incus cannot launch an image whose name is ambiguous. The
     // newest build keeps it; an older one with the same bytes is offered to other clients only.
     let mut named = HashSet::new();
+    let listed: HashSet<BuildId> = newest_first.iter().map(|record| BuildId::of(record)).collect();
     let mut products = BTreeMap::new();
     for record in newest_first {
         let product = products.entry(record.image.product_name()).or_insert_with(|| product(record));
-        product.versions.insert(record.serial.to_string(), version(record, &mut named));
+        let mut version = version(record, &mut named);
+        version.items.extend(DeltaKind::ALL.into_iter().filter_map(|kind| delta(record, kind, deltas, &listed)));
+        product.versions.insert(record.serial.to_string(), version);
     }
     Products {
         content_id: "images".to_owned(),
@@ -108,6 +114,27 @@ fn version(record: &BuildRecord, named: &mut HashSet<Sha256>) -> Version {
     Version { cache_expiry: Some(record.cache_expiry), items }
 }
 
+/// The delta of a kind that a build is listed with: the one from the newest build that is listed as well. There is never
+/// a second one: Incus applies all it can use, one after the other, and fails (incus `client/simplestreams_images.go`).
+fn delta(record: &BuildRecord, kind: DeltaKind, deltas: &Deltas, listed: &HashSet<BuildId>) -> Option<(String, Item)> {
+    let build = BuildId::of(record);
+    let usable = deltas.of(&build).filter(|(found, base, _)| {
+        *found == kind && listed.contains(&BuildId { image: build.image.clone(), serial: (*base).clone() })
+    });
+    let (_, base, digest) = usable.max_by_key(|(_, base, _)| *base)?;
+    let name = kind.file_name(base);
+    let item = Item {
+        ftype: kind.ftype().to_owned(),
+        path: layout::build_file(&record.image, &record.serial, &name),
+        digest,
+        tar: None,
+        delta_base: Some(base.to_string()),
+        combined_squashfs_sha256: None,
+        combined_rootxz_sha256: None,
+    };
+    Some((name, item))
+}
+
 /// The other names of an image: the aliases of its record and its own name, each also with the variant. A name without
 /// a variant means the default one, so it is given to no other.
 fn aliases(image: &ImageId, others: &[String]) -> Vec<String> {
@@ -147,7 +174,7 @@ pub(crate) mod tests {
     fn every_file_of_every_build_is_an_item_with_its_fingerprints() {
         let image = FakeImage::new("debian/trixie/amd64/default").incus().end_of_life("2030-06-30");
         let (old, new) = (entry(&image), entry(&image.clone().serial("20261123_0522")));
-        let products = products(&[&old, &new]);
+        let products = products(&[&old, &new], &Deltas::default());
         let product = &products.products["debian:trixie:amd64:default"];
         assert_eq!(product.support_eol.as_deref(), Some("2030-06-30"));
         assert_eq!(product.versions.len(), 2);
@@ -165,7 +192,7 @@ pub(crate) mod tests {
         let new = entry(&FakeImage::new("debian/trixie/amd64/default").incus().serial("20261123_0522"));
         let mut old = new.clone();
         old.record.serial = "20261122_0522".parse().unwrap();
-        let products = products(&[&old, &new]);
+        let products = products(&[&old, &new], &Deltas::default());
         let versions = &products.products["debian:trixie:amd64:default"].versions;
         assert!(versions["20261123_0522"].item(BuildFile::IncusTarXz).is_some());
         assert!(versions["20261122_0522"].item(BuildFile::IncusTarXz).is_none());
@@ -176,7 +203,7 @@ pub(crate) mod tests {
     fn each_distribution_has_a_products_file_of_its_own() {
         let debian = entry(&FakeImage::new("debian/trixie/amd64/default"));
         let alpine = entry(&FakeImage::new("alpine/3.20/amd64/default"));
-        let split = by_distribution(&products(&[&debian, &alpine]));
+        let split = by_distribution(&products(&[&debian, &alpine], &Deltas::default()));
         assert_eq!(split.keys().map(Name::as_str).collect::<Vec<_>>(), ["alpine", "debian"]);
         assert!(split.values().all(|products| products.products.len() == 1));
     }

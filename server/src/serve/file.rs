@@ -13,6 +13,8 @@ use rustix::fs::{Mode, OFlags, open};
 use super::conditional::Entity;
 use super::document;
 use super::route::StoreFile;
+use crate::data::DataDir;
+use crate::delta::{DeltaId, DeltaList};
 use crate::limits::Limits;
 use crate::store::{BuildId, Store};
 
@@ -21,9 +23,11 @@ type Digests = Arc<BTreeMap<BuildFile, FileDigest>>;
 /// The files of the store, opened when asked for. What records say about them is kept, because builds never change.
 #[derive(Debug)]
 pub(super) struct Files {
+    data: DataDir,
     store: Store,
     limits: Limits,
     records: Mutex<HashMap<BuildId, Digests>>,
+    deltas: Mutex<DeltaList>,
 }
 
 /// A file that was opened.
@@ -41,8 +45,9 @@ pub(super) enum Content {
 }
 
 impl Files {
-    pub(super) fn new(store: Store, limits: Limits) -> Self {
-        Self { store, limits, records: Mutex::default() }
+    pub(super) fn new(data: DataDir, limits: Limits) -> Self {
+        let store = Store::new(&data);
+        Self { data, store, limits, records: Mutex::default(), deltas: Mutex::default() }
     }
 
     /// The store itself.
@@ -56,8 +61,8 @@ impl Files {
     }
 
     /// Opens a file; `None` when there is none. It blocks.
-    pub(super) fn open(&self, build: &BuildId, file: StoreFile) -> io::Result<Option<Opened>> {
-        let path = self.store.directory(build).join(file.name());
+    pub(super) fn open(&self, build: &BuildId, file: &StoreFile) -> io::Result<Option<Opened>> {
+        let path = self.store.directory(build).join(&*file.name());
         let opened = match open(&path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
             Ok(opened) => std::fs::File::from(opened),
             Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
@@ -67,8 +72,8 @@ impl Files {
         let (size_bytes, modified) = (metadata.len(), metadata.modified()?);
         let entity = |etag: HeaderValue| Entity { size_bytes, etag, modified };
         match file {
-            StoreFile::Recorded(name) => {
-                let Some(digest) = self.digest(build, name)? else { return Ok(None) };
+            StoreFile::Recorded(_) | StoreFile::Delta(..) => {
+                let Some(digest) = self.digest(build, file)? else { return Ok(None) };
                 if digest.size_bytes != size_bytes {
                     let reason = format!("expected {} bytes, found {size_bytes} bytes", digest.size_bytes);
                     return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
@@ -88,7 +93,20 @@ impl Files {
         }
     }
 
-    fn digest(&self, build: &BuildId, file: BuildFile) -> io::Result<Option<FileDigest>> {
+    /// What is known of a file, if anything is: others are not served.
+    fn digest(&self, build: &BuildId, file: &StoreFile) -> io::Result<Option<FileDigest>> {
+        match file {
+            StoreFile::Recorded(file) => self.recorded(build, *file),
+            StoreFile::Delta(kind, base) => {
+                let mut list = self.deltas.lock().unwrap_or_else(PoisonError::into_inner);
+                let deltas = list.current(&self.data).map_err(io::Error::other)?;
+                Ok(deltas.get(&DeltaId { build: build.clone(), kind: *kind, base: base.clone() }))
+            }
+            StoreFile::Small(_) => Ok(None),
+        }
+    }
+
+    fn recorded(&self, build: &BuildId, file: BuildFile) -> io::Result<Option<FileDigest>> {
         let known = self.records().get(build).cloned();
         let digests = if let Some(digests) = known {
             digests

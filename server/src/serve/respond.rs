@@ -57,13 +57,14 @@ pub(super) async fn repository(StateOf(state): StateOf<Arc<State>>, request: Req
             }
             let opened = tokio::task::spawn_blocking({
                 let (state, build) = (Arc::clone(&state), build.clone());
-                move || state.files.open(&build, file)
+                let file = file.clone();
+                move || state.files.open(&build, &file)
             });
             match opened.await.map_err(io::Error::other).flatten() {
-                Ok(Some(opened)) => answer_file(&request, &state, opened, file.name()),
+                Ok(Some(opened)) => answer_file(&request, &state, opened, &file.name()),
                 Ok(None) => phrase(StatusCode::NOT_FOUND),
                 Err(error) => {
-                    tracing::error!(%build, file = file.name(), %error, "A file of the store cannot be served");
+                    tracing::error!(%build, file = %file.name(), %error, "A file of the store cannot be served");
                     phrase(StatusCode::INTERNAL_SERVER_ERROR)
                 }
             }

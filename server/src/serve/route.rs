@@ -1,8 +1,12 @@
 //! What a path asks for.
 
+use std::borrow::Cow;
+
+use formats::delta::DeltaKind;
 use formats::image::ImageId;
 use formats::layout;
 use formats::record::BuildFile;
+use formats::serial::Serial;
 
 use super::page::Page;
 use crate::store::{BuildId, RECORD};
@@ -26,26 +30,30 @@ pub(super) enum Route {
 }
 
 /// A file that stands in a build's directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum StoreFile {
     /// A file the record names, with its size and digest.
     Recorded(BuildFile),
+    /// A delta from another build of the same image.
+    Delta(DeltaKind, Serial),
     /// A small file beside those.
     Small(&'static str),
 }
 
 impl StoreFile {
     /// Its name.
-    pub(super) fn name(self) -> &'static str {
+    pub(super) fn name(&self) -> Cow<'static, str> {
         match self {
-            Self::Recorded(file) => file.name(),
-            Self::Small(name) => name,
+            Self::Recorded(file) => file.name().into(),
+            Self::Delta(kind, base) => kind.file_name(base).into(),
+            Self::Small(name) => (*name).into(),
         }
     }
 
     fn parse(name: &str) -> Option<Self> {
         let recorded = BuildFile::ALL.into_iter().find(|file| file.name() == name).map(Self::Recorded);
-        recorded.or_else(|| SMALL.into_iter().find(|small| *small == name).map(Self::Small))
+        let delta = || DeltaKind::parse_file_name(name).map(|(kind, base)| Self::Delta(kind, base));
+        recorded.or_else(delta).or_else(|| SMALL.into_iter().find(|small| *small == name).map(Self::Small))
     }
 }
 
