@@ -22,6 +22,7 @@
 //! keep the container's root in bounds, as they do for privileged LXC containers, and like these it is no jail for
 //! hostile code.
 
+pub(crate) mod backing;
 pub(crate) mod cleaner;
 pub(crate) mod error;
 pub(crate) mod executable;

@@ -141,7 +141,9 @@ pub enum ConfigProblem {
     #[error("its root file system `{}` is not a directory", .0.display())]
     MissingRootfs(PathBuf),
     /// A kind of root file system that the embedded runtime does not do.
-    #[error("its root file system is a `{0}`, and only directories (`dir:PATH`) are done")]
+    #[error(
+        "its root file system is a `{0}`, and only directories (`dir:`, `btrfs:`) and overlays (`overlay:`) are done"
+    )]
     RootfsKind(String),
     /// The user namespace cannot be made.
     #[error(transparent)]

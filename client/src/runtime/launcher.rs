@@ -61,7 +61,7 @@ pub(crate) fn run(state: &Path) -> Result<ExitStatus, Error> {
 
 fn make(alone: SingleThread, state: &StateDir, plan: &Plan) -> Result<libcontainer::container::Container, String> {
     let room = prepare(alone, state, plan).map_err(|error| chain(&error))?;
-    let spec = spec::build(&room.plan, &room.cgroup, &room.view).map_err(|error| chain(&error))?;
+    let spec = spec::build(&room.plan, &room.rootfs, &room.cgroup, &room.view).map_err(|error| chain(&error))?;
     spec.save(room.bundle.join("config.json")).map_err(|error| chain(&error))?;
     sys::reset_signals();
     ContainerBuilder::new(plan.name.clone(), SyscallType::default())
@@ -97,7 +97,7 @@ fn prepare(alone: SingleThread, state: &StateDir, plan: &Plan) -> Result<Room, E
     let scratch = state.file("cgroup");
     std::fs::create_dir_all(&scratch).map_err(failed("create", &scratch))?;
     let view = cgroup.mount_view(&scratch)?;
-    Ok(Room::in_state(state, plan, view, cgroup.engine_path()))
+    Room::in_state(state, plan, view, cgroup.engine_path())
 }
 
 fn report(launch: &Launch) -> Result<(), Error> {

@@ -2,9 +2,9 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use serde::{Deserialize, Serialize};
 
+use super::backing::Backing;
 use super::error::ConfigProblem;
 
 /// One mount in a container.
@@ -18,7 +18,7 @@ pub(crate) struct Mount {
 }
 
 /// Reads the lines and leaves out optional mounts that cannot be done.
-pub(crate) fn plan(lines: &[String], rootfs: &Path) -> Result<Vec<Mount>, ConfigProblem> {
+pub(crate) fn plan(lines: &[String], rootfs: &Backing) -> Result<Vec<Mount>, ConfigProblem> {
     let mut mounts = Vec::new();
     for line in lines {
         mounts.extend(Line::parse(line, rootfs)?.resolve(rootfs)?);
@@ -34,7 +34,7 @@ struct Line {
 }
 
 impl Line {
-    fn parse(line: &str, rootfs: &Path) -> Result<Self, ConfigProblem> {
+    fn parse(line: &str, rootfs: &Backing) -> Result<Self, ConfigProblem> {
         let bad =
             |expected| ConfigProblem::Value { key: "lxc.mount.entry".to_owned(), expected, found: line.to_owned() };
         let mut fields = line.split_whitespace().map(unescape);
@@ -53,10 +53,14 @@ impl Line {
         let is_relative = take(|option| option == "relative");
         take(|option| option == "defaults");
         let is_bind = options.iter().any(|option| option == "bind" || option == "rbind");
-        let source = if is_relative { rootfs.join(source.trim_start_matches('/')) } else { source.into() };
+        let source = match rootfs {
+            _ if !is_relative => source.into(),
+            Backing::Directory(path) => path.join(source.trim_start_matches('/')),
+            Backing::Overlay(_) => return Err(bad("a source that is not `relative`: layers have no path together")),
+        };
         // A target may be written from the host's root, through the container's rootfs (lxc.container.conf(5)).
         let target = Path::new(&target);
-        let target = target.strip_prefix(rootfs).unwrap_or(target);
+        let target = rootfs.layers().iter().find_map(|layer| target.strip_prefix(layer).ok()).unwrap_or(target);
         if target.components().any(|part| part == Component::ParentDir) {
             return Err(bad("a target without `..`"));
         }
@@ -65,25 +69,17 @@ impl Line {
         Ok(Self { mount: Mount { source, target, kind, options }, is_bind, is_optional, creates_target })
     }
 
-    fn resolve(self, rootfs: &Path) -> Result<Option<Mount>, ConfigProblem> {
+    fn resolve(self, rootfs: &Backing) -> Result<Option<Mount>, ConfigProblem> {
         if self.is_bind && !self.mount.source.exists() {
             return if self.is_optional { Ok(None) } else { Err(ConfigProblem::MissingMountSource(self.mount.source)) };
         }
         // What is on one of our own file systems appears only when they are mounted; the engine makes the target there.
         let is_ours = OWN.iter().any(|own| self.mount.target.starts_with(own));
-        if !self.creates_target && !is_ours && !exists_beneath(rootfs, &self.mount.target) {
+        if !self.creates_target && !is_ours && !rootfs.contains(&self.mount.target) {
             return if self.is_optional { Ok(None) } else { Err(ConfigProblem::MissingMountTarget(self.mount.target)) };
         }
         Ok(Some(self.mount))
     }
-}
-
-/// Whether the path is there when links in the rootfs are followed as the container would.
-fn exists_beneath(rootfs: &Path, target: &Path) -> bool {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let Ok(root) = rustix::fs::openat(CWD, rootfs, flags | OFlags::DIRECTORY, Mode::empty()) else { return false };
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    openat2(&root, target, flags, Mode::empty(), resolve).is_ok()
 }
 
 /// Blanks in a field of fstab(5) are `\040`.
@@ -104,7 +100,7 @@ mod tests {
     }
 
     fn plan_one(line: &str, rootfs: &Path) -> Result<Vec<Mount>, ConfigProblem> {
-        plan(&[line.to_owned()], rootfs)
+        plan(&[line.to_owned()], &Backing::Directory(rootfs.to_owned()))
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! One start of a container, worked out in full: what the monitor, the launcher and every later `exec` go by.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 
 use super::auto_mount::AutoMounts;
+use super::backing::{Backing, Options};
 use super::capability::Capabilities;
 use super::error::ConfigProblem;
 use super::idmap::IdMap;
@@ -15,8 +14,8 @@ use super::settings::{Limit, Network, Settings};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Plan {
     pub(crate) name: String,
-    pub(crate) rootfs: PathBuf,
-    pub(crate) rootfs_is_readonly: bool,
+    pub(crate) rootfs: Backing,
+    pub(crate) rootfs_options: Options,
     pub(crate) hostname: String,
     pub(crate) is_32_bit: bool,
     pub(crate) command: Vec<String>,
@@ -45,10 +44,9 @@ impl Plan {
         limits: Vec<Limit>,
         command: Vec<String>,
     ) -> Result<Self, ConfigProblem> {
-        if !settings.rootfs.is_dir() {
-            return Err(ConfigProblem::MissingRootfs(settings.rootfs));
-        }
-        let mounts = mount::plan(&settings.mounts, &settings.rootfs)?;
+        let rootfs = settings.rootfs.ok_or(ConfigProblem::NoRootfs)?;
+        rootfs.check()?;
+        let mounts = mount::plan(&settings.mounts, &rootfs)?;
         let command = match (command.is_empty(), settings.init) {
             (false, _) => command,
             (true, Some(init)) => init,
@@ -56,8 +54,8 @@ impl Plan {
         };
         Ok(Self {
             name: name.to_owned(),
-            rootfs: settings.rootfs,
-            rootfs_is_readonly: settings.rootfs_is_readonly,
+            rootfs,
+            rootfs_options: settings.rootfs_options,
             hostname: settings.hostname.unwrap_or_else(|| name.to_owned()),
             is_32_bit: settings.is_32_bit,
             command,
@@ -110,7 +108,7 @@ mod tests {
     #[test]
     fn defaults_fill_what_the_configuration_leaves_open() {
         let dir = tempfile::tempdir().unwrap();
-        let settings = Settings { rootfs: dir.path().to_owned(), ..Settings::default() };
+        let settings = Settings { rootfs: Some(Backing::Directory(dir.path().to_owned())), ..Settings::default() };
         let plan = Plan::new("web1", settings, Vec::new(), Vec::new()).unwrap();
         assert_eq!((plan.hostname.as_str(), plan.directory.as_str()), ("web1", "/"));
         assert_eq!(plan.command, ["/sbin/init"]);
@@ -121,14 +119,15 @@ mod tests {
     fn the_command_of_this_start_goes_before_the_configured_one() {
         let dir = tempfile::tempdir().unwrap();
         let init = Some(vec!["/bin/init".to_owned()]);
-        let settings = Settings { rootfs: dir.path().to_owned(), init, ..Settings::default() };
+        let settings =
+            Settings { rootfs: Some(Backing::Directory(dir.path().to_owned())), init, ..Settings::default() };
         let plan = Plan::new("web1", settings, Vec::new(), vec!["sleep".to_owned(), "9".to_owned()]).unwrap();
         assert_eq!(plan.command, ["sleep", "9"]);
     }
 
     #[test]
     fn a_missing_root_file_system_is_refused() {
-        let settings = Settings { rootfs: "/nowhere/rootfs".into(), ..Settings::default() };
+        let settings = Settings { rootfs: Some(Backing::Directory("/nowhere/rootfs".into())), ..Settings::default() };
         let problem = Plan::new("web1", settings, Vec::new(), Vec::new()).unwrap_err();
         assert_eq!(problem, ConfigProblem::MissingRootfs("/nowhere/rootfs".into()));
     }

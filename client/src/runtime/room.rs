@@ -11,6 +11,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
+use super::backing::{self, Backing};
 use super::cgroup::Cgroup;
 use super::error::{Error, failed};
 use super::plan::Plan;
@@ -24,6 +25,8 @@ use super::{unmounted, user_namespace};
 pub(crate) struct Room {
     /// The plan, with its paths in the room.
     pub(crate) plan: Plan,
+    /// Where the root file system is mounted.
+    pub(crate) rootfs: PathBuf,
     pub(crate) bundle: PathBuf,
     pub(crate) engine: PathBuf,
     pub(crate) console: PathBuf,
@@ -35,15 +38,25 @@ pub(crate) struct Room {
 
 impl Room {
     /// The state directory, for a container without a user namespace.
-    pub(crate) fn in_state(state: &StateDir, plan: &Plan, view: PathBuf, cgroup: PathBuf) -> Self {
-        Self {
+    pub(crate) fn in_state(state: &StateDir, plan: &Plan, view: PathBuf, cgroup: PathBuf) -> Result<Self, Error> {
+        let rootfs = match &plan.rootfs {
+            Backing::Directory(path) => path.clone(),
+            overlay @ Backing::Overlay(_) => {
+                let target = state.file("rootfs");
+                std::fs::create_dir_all(&target).map_err(failed("create", &target))?;
+                attach(&overlay.hold()?.into_mount(&plan.rootfs_options)?, &target)?;
+                target
+            }
+        };
+        Ok(Self {
             plan: plan.clone(),
+            rootfs,
             bundle: state.path().to_owned(),
             engine: state.file("engine"),
             console: state.file("console.sock"),
             view,
             cgroup,
-        }
+        })
     }
 
     /// Enters a new user namespace and furnishes a room in it.
@@ -60,13 +73,14 @@ impl Room {
         let room = Path::new(ROOM);
         mount(Some("tmpfs"), room, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some("mode=755,uid=0,gid=0"))
             .map_err(failed("mount a tmpfs on", room))?;
-        let plan = held.put_up(plan, room)?;
+        let (plan, rootfs) = held.put_up(plan, room)?;
         let view = room.join("cgroup");
         std::fs::create_dir(&view).map_err(failed("create", &view))?;
         let view = cgroup.mount_view(&view)?;
         keep_engine_off_cgroups()?;
         Ok(Self {
             plan,
+            rootfs,
             bundle: room.to_owned(),
             engine: room.join("engine"),
             console: room.join("console.sock"),
@@ -78,7 +92,7 @@ impl Room {
 
 /// Mounts that nobody sees yet.
 struct Held {
-    rootfs: OwnedFd,
+    rootfs: backing::Held,
     console: OwnedFd,
     /// Each with whether it is a directory, in the order of the plan's bind mounts.
     sources: Vec<(OwnedFd, bool)>,
@@ -99,29 +113,34 @@ impl Held {
             Ok((hold(&entry.source, is_recursive)?, entry.source.is_dir()))
         });
         Ok(Self {
-            rootfs: hold(&plan.rootfs, true)?,
+            rootfs: plan.rootfs.hold()?,
             console: hold(&state.file("console.sock"), false)?,
             sources: sources.collect::<Result<_, Error>>()?,
         })
     }
 
-    fn put_up(self, plan: &Plan, room: &Path) -> Result<Plan, Error> {
+    /// The plan with the sources of its mounts in the room, and the root file system.
+    fn put_up(self, plan: &Plan, room: &Path) -> Result<(Plan, PathBuf), Error> {
         let put = |mount: OwnedFd, target: PathBuf, is_directory| {
             let made = if is_directory { std::fs::create_dir(&target) } else { std::fs::write(&target, "") };
             made.map_err(failed("create", &target))?;
-            let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-            move_mount(&mount, "", rustix::fs::CWD, &target, flags).map_err(failed("mount", &target))?;
+            attach(&mount, &target)?;
             Ok::<_, Error>(target)
         };
         let mut plan = plan.clone();
-        plan.rootfs = put(self.rootfs, room.join("rootfs"), true)?;
+        let rootfs = put(self.rootfs.into_mount(&plan.rootfs_options)?, room.join("rootfs"), true)?;
         put(self.console, room.join("console.sock"), false)?;
         let binds = plan.mounts.iter_mut().filter(|entry| entry.kind == "bind");
         for (number, (entry, (mount, is_directory))) in binds.zip(self.sources).enumerate() {
             entry.source = put(mount, room.join(format!("source-{number}")), is_directory)?;
         }
-        Ok(plan)
+        Ok((plan, rootfs))
     }
+}
+
+fn attach(mount: &OwnedFd, target: &Path) -> Result<(), Error> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    move_mount(mount, "", rustix::fs::CWD, target, flags).map_err(failed("mount", target))
 }
 
 /// The launcher is in the container's cgroups already. A plain user may have none, and the engine takes what it cannot

@@ -1,10 +1,11 @@
 //! What a container's configuration asks for, as values the runtime acts on.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::auto_mount::AutoMounts;
+use super::backing::{Backing, Options};
 use super::builtin;
 use super::capability::Capabilities;
 use super::config::Item;
@@ -16,8 +17,8 @@ use super::signal;
 /// One container's settings, and a notice for each key that is not done.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
-    pub(crate) rootfs: PathBuf,
-    pub(crate) rootfs_is_readonly: bool,
+    pub(crate) rootfs: Option<Backing>,
+    pub(crate) rootfs_options: Options,
     pub(crate) hostname: Option<String>,
     pub(crate) is_32_bit: bool,
     pub(crate) environment: Vec<String>,
@@ -88,9 +89,7 @@ impl Settings {
         for item in items {
             settings.apply(&current_name(&item.key), &item.value)?;
         }
-        if settings.rootfs.as_os_str().is_empty() {
-            return Err(ConfigProblem::NoRootfs);
-        }
+        settings.finish_rootfs()?;
         settings.notices.dedup();
         if !settings.idmap.is_empty() {
             settings.idmap.root()?;
@@ -101,8 +100,8 @@ impl Settings {
     fn apply(&mut self, key: &str, value: &str) -> Result<(), ConfigProblem> {
         let bad = |expected| ConfigProblem::Value { key: key.to_owned(), expected, found: value.to_owned() };
         match key {
-            "lxc.rootfs.path" => self.rootfs = rootfs(value)?,
-            "lxc.rootfs.options" => self.rootfs_is_readonly = value.split(',').any(|option| option == "ro"),
+            "lxc.rootfs.path" => self.rootfs = Some(value.parse()?),
+            "lxc.rootfs.options" => self.rootfs_options = Options::parse(value),
             "lxc.uts.name" => self.hostname = Some(value.to_owned()),
             "lxc.arch" => self.is_32_bit = is_32_bit(value).ok_or_else(|| bad("an architecture"))?,
             "lxc.environment" => extend(&mut self.environment, value),
@@ -133,6 +132,20 @@ impl Settings {
                 tracing::debug!(key, value, "`{key}` has no effect in the embedded runtime");
             }
             _ => self.notice(key, "it is not done"),
+        }
+        Ok(())
+    }
+
+    /// What a root file system of this kind does not do with its options, and what it must do with mapped ids.
+    fn finish_rootfs(&mut self) -> Result<(), ConfigProblem> {
+        match self.rootfs {
+            None => return Err(ConfigProblem::NoRootfs),
+            Some(Backing::Overlay(_)) => self.rootfs_options.has_user_xattrs |= !self.idmap.is_empty(),
+            Some(Backing::Directory(_)) => {
+                for option in std::mem::take(&mut self.rootfs_options.others) {
+                    self.notice("lxc.rootfs.options", &format!("the option `{option}` is not done"));
+                }
+            }
         }
         Ok(())
     }
@@ -222,14 +235,6 @@ fn extend(list: &mut Vec<String>, value: &str) {
     }
 }
 
-fn rootfs(value: &str) -> Result<PathBuf, ConfigProblem> {
-    match value.split_once(':') {
-        Some(("dir", path)) => Ok(path.into()),
-        Some((kind, _)) if !value.starts_with('/') => Err(ConfigProblem::RootfsKind(kind.to_owned())),
-        _ => Ok(value.into()),
-    }
-}
-
 fn is_32_bit(value: &str) -> Option<bool> {
     match value {
         "linux32" => Some(true),
@@ -262,7 +267,7 @@ fn current_name(key: &str) -> String {
 
 /// Keys whose job the embedded runtime does in its own way, and keys for other programs than the one that starts a
 /// container.
-const REPLACED: [&str; 16] = [
+const REPLACED: [&str; 17] = [
     "lxc.apparmor.",
     "lxc.autodev",
     "lxc.console.",
@@ -272,6 +277,7 @@ const REPLACED: [&str; 16] = [
     "lxc.hook.destroy",
     "lxc.log.",
     "lxc.monitor.",
+    "lxc.rootfs.backend",
     "lxc.rootfs.managed",
     "lxc.rootfs.mount",
     "lxc.seccomp.",
@@ -321,10 +327,20 @@ mod tests {
     }
 
     #[test]
-    fn only_directories_are_root_file_systems() {
-        assert_eq!(rootfs("dir:/srv/a").unwrap(), Path::new("/srv/a"));
-        assert_eq!(rootfs("/srv/a:b").unwrap(), Path::new("/srv/a:b"));
-        assert_eq!(rootfs("overlay:/a:/b").unwrap_err(), ConfigProblem::RootfsKind("overlay".to_owned()));
+    fn an_overlay_with_mapped_ids_keeps_its_notes_in_user_attributes() {
+        let mapped = "lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n";
+        let options = |text: &str, rootfs: &str| {
+            let config = LxcConfig::parse(text);
+            let items = config.items().chain([("lxc.rootfs.path", rootfs)]);
+            let item = |(key, value): (&str, &str)| Item { key: key.into(), value: value.into(), file: "c".into() };
+            Settings::new(&items.map(item).collect::<Vec<_>>()).unwrap()
+        };
+        assert!(options(mapped, "overlay:/a:/b").rootfs_options.has_user_xattrs);
+        assert!(!options("", "overlay:/a:/b").rootfs_options.has_user_xattrs);
+        assert!(!options(mapped, "dir:/a").rootfs_options.has_user_xattrs);
+        let unknown = "lxc.rootfs.options = volatile\n";
+        assert!(options(unknown, "overlay:/a:/b").notices.is_empty());
+        assert_eq!(options(unknown, "dir:/a").notices[0].key, "lxc.rootfs.options");
     }
 
     #[test]

@@ -15,13 +15,13 @@ use super::plan::Plan;
 use super::seccomp;
 use super::settings::Network;
 
-/// The whole specification. `cgroup` is where the engine puts the container, `view` is what to show it as
+/// The whole specification. `rootfs` is where the root file system is mounted, `cgroup` is where the engine puts the container, `view` is what to show it as
 /// `/sys/fs/cgroup`.
 /// Its process has those of the wanted capabilities that the calling process has.
-pub(crate) fn build(plan: &Plan, cgroup: &Path, view: &Path) -> Result<Spec, OciSpecError> {
+pub(crate) fn build(plan: &Plan, rootfs: &Path, cgroup: &Path, view: &Path) -> Result<Spec, OciSpecError> {
     SpecBuilder::default()
         .version("1.0.2")
-        .root(RootBuilder::default().path(&plan.rootfs).readonly(plan.rootfs_is_readonly).build()?)
+        .root(RootBuilder::default().path(rootfs).readonly(plan.rootfs_options.is_readonly).build()?)
         .hostname(&plan.hostname)
         .mounts(mounts(plan, view)?)
         .process(process(plan)?)
@@ -177,17 +177,18 @@ pub(crate) fn has_own_network(plan: &Plan) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::backing::Backing;
     use crate::runtime::capability::Capabilities;
     use crate::runtime::settings::Settings;
 
     fn plan(change: impl FnOnce(&mut Settings)) -> Plan {
-        let mut settings = Settings { rootfs: "/".into(), ..Settings::default() };
+        let mut settings = Settings { rootfs: Some(Backing::Directory("/".into())), ..Settings::default() };
         change(&mut settings);
         Plan::new("web1", settings, Vec::new(), Vec::new()).unwrap()
     }
 
     fn spec(plan: &Plan) -> Spec {
-        build(plan, Path::new("/rootcellar/k/web1/inner"), Path::new("/view")).unwrap()
+        build(plan, Path::new("/"), Path::new("/rootcellar/k/web1/inner"), Path::new("/view")).unwrap()
     }
 
     #[test]

@@ -25,6 +25,7 @@ use super::process::Process;
 ///         ├── cgroups.json                where a plain user's container has its cgroups
 ///         ├── config.json  engine/        the engine's bundle and its own state; not with mapped ids, where the
 ///         │                               launcher has them in a mount namespace of its own
+///         ├── rootfs/                     where the launcher mounts an overlay, in its own mount namespace
 ///         ├── cgroup/                     where the launcher lays out /sys/fs/cgroup, in its own mount namespace
 ///         ├── console.sock                where the engine hands over the console, then gone
 ///         ├── console.log  console.log.1  what the container wrote to /dev/console

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::support::Host;
 
-const WHOLE: &str = "lxc.idmap = u 0 2000000 65536\nlxc.idmap = g 0 2000000 65536\n";
+pub(crate) const WHOLE: &str = "lxc.idmap = u 0 2000000 65536\nlxc.idmap = g 0 2000000 65536\n";
 /// As the old dialect has it, with one user of the host as the same user in the container.
 const SPLIT: &str = "lxc.id_map = u 0 2000000 1000\nlxc.id_map = g 0 2000000 1000\n\
                      lxc.id_map = u 1000 1000 1\nlxc.id_map = g 1000 1000 1\n\
@@ -20,7 +20,7 @@ fn host(map: &str, lines: &str) -> Option<Host> {
 }
 
 /// What an unpacked image would have: the owners as the map has them.
-fn give(path: &Path) {
+pub(crate) fn give(path: &Path) {
     std::os::unix::fs::lchown(path, Some(2_000_000), Some(2_000_000)).unwrap();
     if path.symlink_metadata().unwrap().is_dir() {
         for entry in fs::read_dir(path).unwrap() {

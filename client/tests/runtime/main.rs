@@ -12,6 +12,8 @@ mod killed;
 mod library;
 mod life;
 mod names;
+mod overlays;
+mod peer;
 mod stop;
 mod support;
 mod systemd;
