@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use openpgp::Cert;
 use openpgp::cert::{
-    CertBuilder, CertRevocationBuilder, CipherSuite, KeyBuilder, SubkeyBuilder, SubkeyRevocationBuilder,
+    CertBuilder, CertParser, CertRevocationBuilder, CipherSuite, KeyBuilder, SubkeyBuilder, SubkeyRevocationBuilder,
 };
 use openpgp::parse::Parse as _;
 use openpgp::policy::StandardPolicy;
@@ -27,6 +27,15 @@ impl Certificate {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
         let cert = Cert::from_bytes(bytes).map_err(|error| KeyError::Unreadable { reason: error.to_string() })?;
         Ok(Self(cert.strip_secret_key_material()))
+    }
+
+    /// Reads all certificates of a keyring, armored or binary. Secret parts are dropped.
+    pub fn all_from_bytes(bytes: &[u8]) -> Result<Vec<Self>, KeyError> {
+        let unreadable = |error: &dyn fmt::Display| KeyError::Unreadable { reason: error.to_string() };
+        let parser = CertParser::from_bytes(bytes).map_err(|error| unreadable(&error))?;
+        let certs = parser.map(|cert| cert.map(|cert| Self(cert.strip_secret_key_material())));
+        let certs = certs.collect::<Result<Vec<_>, _>>().map_err(|error| unreadable(&error))?;
+        if certs.is_empty() { Err(unreadable(&"there is none")) } else { Ok(certs) }
     }
 
     /// The fingerprint of the primary key.
@@ -445,6 +454,14 @@ mod tests {
         assert_eq!(fingerprint.grouped().to_lowercase().parse(), Ok(fingerprint.clone()));
         assert_eq!(format!("0x{fingerprint}").parse(), Ok(fingerprint));
         assert!("DEADBEEF".parse::<Fingerprint>().is_err());
+    }
+
+    #[test]
+    fn a_keyring_is_read_to_its_end() {
+        let (one, other) = (repository().certificate(), repository().certificate());
+        let keyring = [one.to_binary().unwrap(), other.to_binary().unwrap()].concat();
+        assert_eq!(Certificate::all_from_bytes(&keyring).unwrap(), [one, other]);
+        assert!(Certificate::all_from_bytes(b"").is_err());
     }
 
     #[test]

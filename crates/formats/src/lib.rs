@@ -12,21 +12,25 @@
 //! | [`record`] | the build record, `build.json` |
 //! | [`layout`] | where each file of a repository lives |
 //! | [`certificate`], [`signature`], [`verified`] | OpenPGP certificates, signing, and the one door to [`verified::Verified`] |
+//! | [`checksum`], [`links`], [`publisher`] | what others publish: lists of checksums, pages about directories, signatures |
 //!
 //! This crate is pure: no file system, no network, no async, no clock. Where a rule depends on the time,
 //! `now` is an argument.
 
 pub mod arch;
 pub mod certificate;
+pub mod checksum;
 pub mod compat;
 pub mod delta;
 pub mod digest;
 pub mod image;
 pub mod index;
 pub mod layout;
+pub mod links;
 pub mod lxc_config;
 pub mod metadata;
 pub mod name;
+pub mod publisher;
 pub mod record;
 pub mod serial;
 pub mod signature;

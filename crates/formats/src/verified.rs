@@ -1,6 +1,6 @@
 //! The one door to trust: bytes become [`Verified`] here or nowhere.
 
-mod signed;
+pub(crate) mod signed;
 
 use std::collections::BTreeMap;
 use std::ops::Deref;

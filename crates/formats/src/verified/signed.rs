@@ -7,7 +7,9 @@ use std::time::SystemTime;
 use openpgp::cert::amalgamation::ValidAmalgamation as _;
 use openpgp::packet::Signature;
 use openpgp::parse::Parse as _;
-use openpgp::parse::stream::{MessageLayer, MessageStructure, VerificationError, VerificationHelper, VerifierBuilder};
+use openpgp::parse::stream::{
+    DetachedVerifierBuilder, MessageLayer, MessageStructure, VerificationError, VerificationHelper, VerifierBuilder,
+};
 use openpgp::policy::StandardPolicy;
 use openpgp::types::RevocationStatus;
 use openpgp::{Cert, KeyHandle};
@@ -64,7 +66,7 @@ impl VerificationHelper for Collector {
 
 /// What the best of a document's signatures turned out to be, worst first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Verdict {
+pub(crate) enum Verdict {
     None,
     UnknownKey { key: String },
     KeyNotValid { reason: String },
@@ -93,7 +95,7 @@ impl Verdict {
 }
 
 /// Reads the document and judges its signatures as of `now`. The content must not be used unless the verdict is good.
-fn read(
+pub(crate) fn read(
     signed: &[u8],
     pinned: &BTreeMap<Fingerprint, Certificate>,
     now: Timestamp,
@@ -107,6 +109,22 @@ fn read(
     let mut content = Vec::new();
     verifier.read_to_end(&mut content).map_err(|error| not_signed(&error))?;
     Ok((content, verifier.into_helper().verdict))
+}
+
+/// Judges a signature that stands beside `content` as of `now`; an error says why it cannot be read.
+pub(crate) fn detached(
+    content: impl std::io::Read + Send + Sync,
+    signature: &[u8],
+    pinned: &BTreeMap<Fingerprint, Certificate>,
+    now: Timestamp,
+) -> Result<Verdict, String> {
+    let policy = StandardPolicy::new();
+    let helper = Judge { pinned, now, verdict: Verdict::None };
+    let mut verifier = DetachedVerifierBuilder::from_bytes(signature)
+        .and_then(|builder| builder.with_policy(&policy, Some(SystemTime::from(now)), helper))
+        .map_err(|error| error.to_string())?;
+    verifier.verify_reader(content).map_err(|error| error.to_string())?;
+    Ok(verifier.into_helper().verdict)
 }
 
 struct Judge<'a> {
