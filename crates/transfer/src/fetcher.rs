@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use formats::digest::FileDigest;
 use reqwest::header::RANGE;
-use reqwest::{Client, ClientBuilder, Response, StatusCode};
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode};
 use tokio::time::timeout;
 
 use crate::address::Address;
@@ -90,6 +90,21 @@ impl Fetcher {
         }
     }
 
+    /// How large the file at `url` is, if its server says so. Failures that may pass are repeated.
+    pub async fn size(&self, url: &str) -> Result<Option<u64>, TransferError> {
+        let address = Address::parse(url)?;
+        let mut patience = Patience::new(&self.limits);
+        loop {
+            let request = self.clients(&address).files.head(address.url().clone());
+            match self.send(&address, request).await {
+                Ok(response) => return Ok(response::length(&response)),
+                // A server that knows no HEAD may still know the file.
+                Err(TransferError::Refused { status: 405 | 501, .. }) => return Ok(None),
+                Err(error) => patience.after(error).await?,
+            }
+        }
+    }
+
     /// Downloads a file: into `partial`, which it resumes if it is there, then to `done`, which appears whole and
     /// verified or not at all. Both must be in one file system, and nobody else may write to `partial` meanwhile.
     ///
@@ -140,6 +155,10 @@ impl Fetcher {
         if from > 0 {
             request = request.header(RANGE, format!("bytes={from}-"));
         }
+        self.send(address, request).await
+    }
+
+    async fn send(&self, address: &Address, request: RequestBuilder) -> Result<Response, TransferError> {
         let Limits { connect_timeout, read_timeout, .. } = self.limits;
         let longest = connect_timeout + read_timeout;
         match timeout(longest, request.send()).await {

@@ -4,6 +4,7 @@
 //! Fetcher::document        a small document, capped, in memory
 //! Fetcher::file            a file of known size and sha256: url → partial → verified → done
 //! Fetcher::unvouched_file  a file that only TLS speaks for
+//! Fetcher::size            how large a file is
 //! ```
 //!
 //! Everything a server can do to harm a client is bounded by [`Limits`]; everything that can go wrong is a variant of

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_RANGE, HeaderName, RETRY_AFTER};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderName, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 
 use crate::address::Address;
@@ -32,6 +32,11 @@ fn unavailable(url: String, response: &Response) -> TransferError {
     let seconds = header(response, &RETRY_AFTER).and_then(|value| value.parse().ok());
     let retry_after = seconds.map(Duration::from_secs);
     TransferError::Unavailable { url, status: response.status().as_u16(), retry_after }
+}
+
+/// `Content-Length`, also where no body follows.
+pub(crate) fn length(response: &Response) -> Option<u64> {
+    header(response, &CONTENT_LENGTH)?.parse().ok()
 }
 
 /// `Content-Range: bytes START-END/TOTAL`, or `bytes */TOTAL` (RFC 9110, 14.4). What is missing or malformed is absent.

@@ -71,3 +71,17 @@ async fn a_file_is_taken_as_it_is_even_when_the_server_calls_it_compressed() {
     cellar.fetch(&fetcher(quick()), &server.url("/rootfs.tar.gz"), &file).await.unwrap();
     assert!(cellar.done_bytes() == Some(file));
 }
+
+#[tokio::test]
+async fn the_size_of_a_file_is_learned_without_its_content() {
+    let server = Server::start(|ask| match ask.number {
+        0 => Reply::status(503),
+        1 => Reply::whole(&content(50_000)),
+        2 => Reply::status(405),
+        _ => Reply::status(404),
+    });
+    let url = server.url("/rootfs");
+    assert_eq!(fetcher(quick()).size(&url).await.unwrap(), Some(50_000));
+    assert_eq!(fetcher(quick()).size(&url).await.unwrap(), None);
+    assert!(matches!(fetcher(quick()).size(&url).await, Err(TransferError::NotFound { .. })));
+}
