@@ -109,6 +109,12 @@ pub struct Listed {
     pub is_directory: bool,
 }
 
+impl Listed {
+    fn of(member: &Member) -> Self {
+        Self { path: member.path.as_bytes().to_vec(), is_directory: matches!(member.kind, Kind::Directory) }
+    }
+}
+
 /// What was unpacked, and what was not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnpackSummary {
@@ -139,11 +145,18 @@ pub fn unpack_listed(
     options: &UnpackOptions,
 ) -> Result<(UnpackSummary, Vec<Listed>), UnpackError> {
     let mut list = Vec::new();
-    let summary = unpack_with(tar, dest, options, |member| {
-        let is_directory = matches!(member.kind, Kind::Directory);
-        list.push(Listed { path: member.path.as_bytes().to_vec(), is_directory });
-    })?;
+    let summary = unpack_with(tar, dest, options, |member| list.push(Listed::of(member)))?;
     Ok((summary, list))
+}
+
+/// The members of the archive `tar` in their order; nothing is made of them.
+pub fn list(tar: impl Read, limits: &UnpackLimits) -> Result<Vec<Listed>, UnpackError> {
+    let mut members = Members::new(tar, limits);
+    let mut list = Vec::new();
+    while let Some(member) = members.next()? {
+        list.push(Listed::of(&member));
+    }
+    Ok(list)
 }
 
 fn unpack_with(

@@ -10,7 +10,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use forge::Forge;
-use rootcellar_archive::unpack::{ExistingDirectories, Listed, UnpackError, UnpackOptions, unpack_listed};
+use rootcellar_archive::unpack::{
+    ExistingDirectories, Listed, UnpackError, UnpackLimits, UnpackOptions, list, unpack_listed,
+};
 
 fn unpack(tar: impl AsRef<[u8]>, dest: &Path) -> Result<Vec<Listed>, UnpackError> {
     let options =
@@ -64,4 +66,14 @@ fn members_are_listed_in_their_order() {
     let expected = [("", true), ("b", true), ("b/x", false), ("a", false)];
     let expected = expected.map(|(path, is_directory)| Listed { path: path.into(), is_directory });
     assert_eq!(list.unwrap(), expected);
+}
+
+#[test]
+fn members_are_listed_as_they_are_unpacked() {
+    let tar = Forge::default().dir("bin/").file("bin/sh", "shell").hard_link("bin/ash", "bin/sh").end();
+    let listed = list(tar.as_slice(), &UnpackLimits::default()).unwrap();
+    let tree = tempfile::tempdir().unwrap();
+    assert_eq!(listed, unpack(&tar, tree.path()).unwrap());
+    assert_eq!(listed.iter().filter(|member| member.is_directory).count(), 1);
+    assert!(list(&tar[..tar.len() - 1024], &UnpackLimits::default()).is_err());
 }
