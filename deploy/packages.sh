@@ -1,9 +1,9 @@
 # Sourced, not run: makes sure that Debian packages are installed.
 
 # What the three programs need to be compiled: a C compiler, and the libraries that sequoia-openpgp and libcontainer
-# link. At run time the builder calls mmdebstrap and mksquashfs.
+# link. At run time the builder calls mmdebstrap, mksquashfs and sqfs2tar.
 build_packages="gcc libc6-dev pkg-config libclang-dev nettle-dev libseccomp-dev"
-builder_packages="mmdebstrap squashfs-tools ca-certificates"
+builder_packages="mmdebstrap squashfs-tools squashfs-tools-ng ca-certificates"
 
 # ensure_packages PACKAGE...: installs the missing ones when root; otherwise prints the exact command and fails.
 ensure_packages() {

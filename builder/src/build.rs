@@ -1,16 +1,15 @@
 //! Building: the plan's stages, one after the other.
 
 pub(crate) mod inventory;
+pub(crate) mod tree;
 pub(crate) mod unpack;
 
-mod archive_source;
 mod generate;
 mod native;
 mod pack;
 mod record;
 mod sbom;
 mod tidy;
-mod tree;
 mod workspace;
 
 use std::collections::{BTreeMap, HashMap};
@@ -35,6 +34,7 @@ use crate::cache::{CacheError, PackageCache};
 use crate::limits;
 use crate::plan::{Install, Plan};
 use crate::sandbox::{self, SandboxError, Session, Step, Surroundings};
+use crate::source::SourceError;
 use crate::spec::Spec;
 
 /// How to build.
@@ -262,11 +262,11 @@ pub(crate) enum BuildError {
     #[error(transparent)]
     Bootstrap(BootstrapError),
     #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
     Cache(#[from] CacheError),
     #[error(transparent)]
     Pack(#[from] archive::pack::PackError),
-    #[error(transparent)]
-    Unpack(#[from] archive::unpack::UnpackError),
 }
 
 impl From<BootstrapError> for BuildError {
@@ -300,6 +300,7 @@ impl Advice for BuildError {
                 }
             },
             Self::Bootstrap(error) => error.hint(),
+            Self::Source(error) => error.hint(),
             Self::Exists { .. } => Some("give another `--serial`, or build a minute later".to_owned()),
             _ => None,
         }
@@ -309,10 +310,10 @@ impl Advice for BuildError {
         match self {
             Self::Kept { source, .. } => source.exit_status(),
             Self::Bootstrap(error) => error.exit_status(),
+            Self::Source(error) => error.exit_status(),
             Self::Exists { .. }
             | Self::UnverifiedWithoutUrl
             | Self::File { .. }
-            | Self::Unpack(_)
             | Self::Cache(CacheError::Altered { .. })
             | Self::Sandbox(SandboxError::Step { .. } | SandboxError::TooLate { .. }) => ExitStatus::Refused,
             Self::Path(_) | Self::Yaml(_) | Self::Io(_) | Self::Sandbox(_) | Self::Cache(_) | Self::Pack(_) => {

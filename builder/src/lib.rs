@@ -6,6 +6,7 @@
 //! | `plan` | what a build will do, in order |
 //! | `sandbox` | programs that run in an image and leave nothing running or mounted |
 //! | `bootstrap` | Debian and its relatives, from package lists to a tree |
+//! | `source` | archives of root file systems that others publish |
 //! | `build` | the stages: unpack, install, files, tidy, pack, record |
 //! | `cache` | package files that earlier builds downloaded |
 //! | `config` | the configuration file |
@@ -22,6 +23,7 @@ mod limits;
 mod mapping;
 mod plan;
 mod sandbox;
+mod source;
 mod spec;
 
 use std::process::ExitCode;

@@ -8,5 +8,7 @@ pub(crate) const RENDERED_BYTES: usize = 1 << 20;
 pub(crate) const TEMPLATE_STEPS: u64 = 200_000;
 /// How large a spec may be. The largest one known has 40 KB, most of it keys.
 pub(crate) const SPEC_BYTES: u64 = 4 << 20;
+/// How large a page, a list of checksums, a signature or a manifest may be. The largest page known has 200 KB.
+pub(crate) const SOURCE_DOCUMENT_BYTES: u64 = 16 << 20;
 /// How many lines of a failed script's output are repeated on the screen.
 pub(crate) const FAILURE_LINES: usize = 15;

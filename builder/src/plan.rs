@@ -80,7 +80,10 @@ impl Plan {
         let mut installs = Vec::new();
         let mut lists_are_fresh = source.leaves_package_lists();
         for phase in [Phase::Base, Phase::Container] {
-            let install = install(spec, &templates, &manager, phase, &mut lists_are_fresh)?;
+            let mut install = install(spec, &templates, &manager, phase, &mut lists_are_fresh)?;
+            if phase == Phase::Base {
+                install.steps.splice(..0, source.first_steps());
+            }
             if !install.repositories.is_empty() || !install.steps.is_empty() {
                 installs.push(install);
             }
@@ -194,6 +197,8 @@ pub(crate) enum PlanError {
     NoInterpreter { place: String },
     #[error("{place}: {problem}")]
     Entry { place: String, problem: String },
+    #[error("nothing vouches for what comes from `{url}`")]
+    NothingVouches { url: String },
     #[error("`targets.lxc.config` has no entry for mode `{mode}` at compat level 5, which today's LXC uses")]
     NoConfig { mode: formats::compat::Mode },
     #[error(transparent)]
@@ -213,6 +218,7 @@ impl Advice for PlanError {
             Self::NoConfig { .. } => {
                 Some("add an entry of type `all`, or choose other `--formats` than `lxc`".to_owned())
             }
+            Self::NothingVouches { .. } => Some(crate::source::NOTHING_VOUCHES.to_owned()),
             Self::Unsupported { .. } | Self::Entry { .. } | Self::Template(_) => None,
         }
     }

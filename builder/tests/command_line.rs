@@ -87,7 +87,7 @@ fn bad_overrides_and_what_cannot_be_built_are_refused_with_one() {
     for (option, expected) in [
         ("source.keys.0=", "`source.keys` has 0 entries"),
         ("image.colour=red", "unknown field `colour`"),
-        ("source.downloader=voidlinux-http", "`source.downloader`"),
+        ("source.downloader=openwrt-http", "`source.downloader`"),
     ] {
         let refused = builder().args(["plan", &path, "-o", option]).assert().code(1);
         let stderr = output_of(&refused).1;

@@ -11,3 +11,4 @@ mod debian;
 mod fallback;
 mod oracle;
 mod scripts;
+mod sources;

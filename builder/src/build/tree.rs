@@ -58,6 +58,15 @@ impl Tree {
         }
     }
 
+    /// Whether there is a directory at `path`, which is no link to one.
+    pub(crate) fn is_directory(&self, path: &str) -> io::Result<bool> {
+        if !self.has(path)? {
+            return Ok(false);
+        }
+        let (parent, name) = self.parent(inner(path))?;
+        Ok(fs::symlink_metadata(in_directory(&parent, &name))?.is_dir())
+    }
+
     /// Removes what is at `path`, with everything below; a link itself, not what it points to.
     pub(crate) fn remove(&self, path: &str) -> io::Result<()> {
         if !self.has(path)? {

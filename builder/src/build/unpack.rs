@@ -58,9 +58,9 @@ impl Unpack<'_> {
     pub(crate) fn run(&self, source: &Source) -> Result<Unpacked, BuildError> {
         match source {
             Source::Debootstrap(one) => self.debootstrap(one),
-            Source::Archive { path } => {
-                super::archive_source::unpack(path, self.tree)?;
-                let from = format!("archive {}", path.file_name().unwrap_or_default().display());
+            Source::Download(download) => {
+                let cache = self.cache.map(PackageCache::root);
+                let from = download.fetch(self.work, self.tree, cache, self.printer, self.around)?;
                 Ok(Unpacked { from, known: Inventory::default() })
             }
         }

@@ -120,7 +120,7 @@ pub(crate) fn run(args: &BuildArgs, printer: &Printer) -> Result<ExitStatus, Com
 
 fn needed_programs(plan: &Plan, engine: Engine) -> Result<(), CommandError> {
     let bootstrap = match (&plan.source, engine) {
-        (Source::Archive { .. }, _) => None,
+        (Source::Download(_), _) => None,
         // It knows the mirrors.
         (Source::Debootstrap(one), Engine::Native) if one.mirror.is_some() => Some("apt-get"),
         (Source::Debootstrap(_), _) => Some("mmdebstrap"),

@@ -1,25 +1,23 @@
 //! Where the tree comes from.
 
 use std::fmt;
-use std::path::PathBuf;
 
 use formats::arch::Arch;
 
 use crate::bootstrap::Variant;
 use crate::plan::{PlanError, packages};
+use crate::sandbox::Step;
+use crate::source::{Download, Site};
 use crate::spec::Spec;
 use crate::spec::template::Templates;
 
 /// A downloader and what it needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Source {
     /// Debian and its relatives, from their packages.
     Debootstrap(Debootstrap),
-    /// An archive on this machine.
-    Archive {
-        /// Where it is.
-        path: PathBuf,
-    },
+    /// An archive that somebody publishes.
+    Download(Download),
 }
 
 /// What to install, by the builder's own bootstrap or by mmdebstrap.
@@ -50,10 +48,20 @@ impl Source {
     pub(crate) fn of(spec: &Spec, templates: &Templates) -> Result<Self, PlanError> {
         let source = &spec.definition.source;
         let url = templates.render("source.url", &source.url)?;
-        match source.downloader.as_str() {
-            "debootstrap" => Debootstrap::of(spec, templates, url).map(Self::Debootstrap),
-            "rootfs-http" => archive(&url),
-            other => Err(PlanError::unsupported("source.downloader", format!("the downloader `{other}`"))),
+        let downloader = source.downloader.as_str();
+        if downloader == "debootstrap" {
+            return Debootstrap::of(spec, templates, url).map(Self::Debootstrap);
+        }
+        let unknown = || PlanError::unsupported("source.downloader", format!("the downloader `{downloader}`"));
+        let site = Site::named(downloader).ok_or_else(unknown)?;
+        Download::of(site, spec, templates, &url).map(Self::Download)
+    }
+
+    /// What runs in the fresh tree before anything of the spec.
+    pub(crate) fn first_steps(&self) -> Vec<Step> {
+        match self {
+            Self::Debootstrap(_) => Vec::new(),
+            Self::Download(download) => download.first_steps(),
         }
     }
 
@@ -75,7 +83,7 @@ impl fmt::Display for Source {
                 write!(f, "bootstrap {} ({}, {})", one.suite, one.variant.name(), one.arch)?;
                 one.mirror.iter().try_for_each(|mirror| write!(f, " from {mirror}"))
             }
-            Self::Archive { path } => write!(f, "unpack {}", path.display()),
+            Self::Download(download) => download.fmt(f),
         }
     }
 }
@@ -110,16 +118,6 @@ impl Debootstrap {
             unverified: source.skip_verification,
         })
     }
-}
-
-fn archive(url: &str) -> Result<Source, PlanError> {
-    let Some(path) = url.strip_prefix("file://") else {
-        return Err(PlanError::unsupported("source.url", format!("`{url}`; `rootfs-http` reads `file://` only")));
-    };
-    if ![".tar", ".tar.xz"].iter().any(|ending| path.ends_with(ending)) {
-        return Err(PlanError::unsupported("source.url", format!("`{url}`; expected a `.tar` or `.tar.xz` archive")));
-    }
-    Ok(Source::Archive { path: path.into() })
 }
 
 /// debootstrap's names. Without a variant it installs what is required or important.

@@ -68,6 +68,8 @@ pub(crate) struct Source {
     pub(crate) same_as: Text,
     #[serde(deserialize_with = "nullable")]
     pub(crate) skip_verification: bool,
+    /// Ours alone: what the archive must be, `sha256:` or `sha512:` and digits.
+    pub(crate) checksum: Text,
     #[serde(deserialize_with = "nullable")]
     pub(crate) components: Vec<Text>,
 }
