@@ -8,6 +8,7 @@ mod containers;
 mod overlap;
 mod remotes;
 mod template;
+mod template_surroundings;
 mod trust;
 mod warm;
 mod world;

@@ -49,9 +49,23 @@ impl FakeRootfs {
         self
     }
 
+    /// Gives the member that was added last to another user and group.
+    pub fn owned_by(&mut self, uid: u32, gid: u32) -> &mut Self {
+        if let Some((header, ..)) = self.entries.last_mut() {
+            header.set_uid(uid.into());
+            header.set_gid(gid.into());
+        }
+        self
+    }
+
     /// Adds a member under any name, `..` and leading slashes included: a lie for tests of unpacking.
     pub fn lie(&mut self, kind: EntryType, name: &str, target: &str, content: &[u8]) -> &mut Self {
         self.push(kind, 0o644, name, target, content.to_vec())
+    }
+
+    /// Adds all members of another archive.
+    pub(crate) fn append(&mut self, other: &Self) {
+        self.entries.extend_from_slice(&other.entries);
     }
 
     /// The archive, not compressed.
