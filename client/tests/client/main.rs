@@ -5,6 +5,7 @@
 
 mod cache;
 mod containers;
+mod hostile_images;
 mod overlap;
 mod remotes;
 mod template;

@@ -79,7 +79,9 @@ fn the_proxy_of_the_environment_is_asked_and_exceptions_are_not() {
     let server = Server::publishing(&[bookworm()]);
     // What a proxy is asked for is a whole URL.
     let files = server.files.lock().unwrap().clone();
-    files.into_iter().for_each(|(path, content)| server.put(&format!("http://images.invalid/{path}"), content));
+    for (path, content) in files {
+        server.put(&format!("http://images.invalid/{path}"), content);
+    }
     let host = Host::new();
     host.configure(&format!(
         "[remotes.default]\nurl = \"http://images.invalid\"\nfingerprint = \"{}\"\n",
