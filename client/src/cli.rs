@@ -8,8 +8,8 @@ use terminal::log::{self, LogArgs};
 use terminal::{ExitStatus, OutputFormat, Printer, finish};
 
 use crate::commands::{
-    CommandError, cache, create, destroy, exec, fetch, info, internal_runtime, list, logs, ls, remote, restart, start,
-    stop, template, wait,
+    CommandError, cache, copy, create, destroy, exec, fetch, info, internal_runtime, list, logs, ls, remote, restart,
+    restore, snapshot, start, stop, template, wait,
 };
 use crate::context::Context;
 use crate::directories::{Directories, DirectoryArgs};
@@ -50,6 +50,9 @@ enum Command {
     Wait(wait::Args),
     Logs(logs::Args),
     Ls(ls::Args),
+    Copy(copy::Args),
+    Snapshot(snapshot::Args),
+    Restore(restore::Args),
     Destroy(destroy::Args),
     Cache(cache::Args),
     Template(template::Args),
@@ -89,6 +92,9 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitStatus, CommandEr
         Command::Logs(args) => Ok(logs::run(&args, context)?),
         Command::Exec(args) => Ok(exec::run(args, context)?),
         Command::Ls(args) => Ok(ls::run(&args, context)?),
+        Command::Copy(args) => Ok(copy::run(&args, context)?),
+        Command::Snapshot(args) => Ok(snapshot::run(&args, context)?),
+        Command::Restore(args) => Ok(restore::run(&args, context)?),
         Command::Destroy(args) => Ok(destroy::run(&args, context)?),
         Command::Cache(args) => cache::run(&args, context),
         Command::Template(args) => template::run(&args, context),

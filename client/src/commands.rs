@@ -1,6 +1,7 @@
 //! One file per command: its `Args`, and `run`.
 
 pub mod cache;
+pub mod copy;
 pub mod create;
 pub mod destroy;
 pub mod exec;
@@ -12,6 +13,8 @@ pub mod logs;
 pub mod ls;
 pub mod remote;
 pub mod restart;
+pub mod restore;
+pub mod snapshot;
 pub mod start;
 pub mod stop;
 pub mod template;

@@ -41,6 +41,7 @@ mod capability;
 mod cgroup;
 mod config;
 mod console;
+mod copying;
 mod devices;
 mod halt;
 mod hierarchy;
@@ -54,6 +55,7 @@ mod room;
 mod seccomp;
 mod settings;
 mod signal;
+mod snapshot;
 mod spec;
 mod start;
 mod state;
@@ -68,9 +70,11 @@ use std::process::Command;
 use formats::name::Name;
 
 pub use addresses::Addresses;
+pub use copying::{Copied, CopyOptions};
 pub use error::{ConfigProblem, Error};
 pub use idmap::{IdMap, IdMapError};
 pub use settings::Notice;
+pub use snapshot::Snapshot;
 pub use start::{StartOptions, Started};
 pub use state::End;
 pub use status::{State, Status};
@@ -236,28 +240,54 @@ impl Container {
         stop::stop(self, options)
     }
 
-    /// Deletes the container's directory. Refuses while the container runs, and while anything is mounted there.
+    /// Deletes the container's directory. Refuses while the container runs, while anything is mounted there, and while
+    /// it has clones or snapshots.
     pub fn destroy(&self) -> Result<(), Error> {
         let _lock = Lock::take(self)?;
         self.refuse_if_running()?;
+        let snapshots: Vec<String> = self.snapshots()?.into_iter().map(|snapshot| snapshot.name).collect();
+        if !snapshots.is_empty() {
+            return Err(Error::HasSnapshots { name: self.name.to_string(), snapshots });
+        }
+        self.destroy_locked()
+    }
+
+    /// Like [`Container::destroy`], with all its snapshots.
+    pub fn destroy_with_snapshots(&self) -> Result<(), Error> {
+        let _lock = Lock::take(self)?;
+        self.refuse_if_running()?;
+        self.refuse_if_needed()?;
+        for snapshot in list(&self.snaps())? {
+            Self { executable: self.executable.clone(), ..snapshot }.destroy()?;
+        }
+        self.destroy_locked()
+    }
+
+    fn destroy_locked(&self) -> Result<(), Error> {
+        self.refuse_if_needed()?;
         let directory = self.directory();
+        let needs = self.needs()?;
         let refuse = |reason| Error::Destroy { name: self.name.to_string(), reason };
         let mounts = removal::mounts_beneath(&directory).map_err(failed("read", "/proc/self/mountinfo"))?;
         if let Some(mount) = mounts.first() {
             return Err(refuse(format!("something is mounted on `{}`", mount.display())));
-        }
-        // liblxc counts the snapshots made of a container here; they need it as their base.
-        if std::fs::read_to_string(directory.join("lxc_snapshots")).is_ok_and(|text| !matches!(text.trim(), "" | "0")) {
-            return Err(refuse("other containers are snapshots of it".to_owned()));
         }
         self.clean()?;
         if !rustix::process::geteuid().is_root()
             && let Some(map) = start::settings(self).ok().map(|settings| settings.idmap).filter(|map| !map.is_empty())
         {
             let work = Work::RemoveDirectory(self.containers.clone(), self.name.to_string());
-            return mapped::run(&self.executable, &map, work).map(drop);
+            mapped::run(&self.executable, &map, work)?;
+        } else {
+            removal::remove(&self.containers, self.name.as_str()).map_err(failed("delete", directory))?;
         }
-        removal::remove(&self.containers, self.name.as_str()).map_err(failed("delete", directory))
+        self.leave_bases(&needs)
+    }
+
+    /// Refuses while other containers need this one.
+    fn refuse_if_needed(&self) -> Result<(), Error> {
+        let clones = self.clones()?;
+        if clones.is_empty() { Ok(()) } else { Err(Error::HasClones { name: self.name.to_string(), clones }) }
     }
 
     fn not_running(&self) -> Error {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use terminal::{Advice, ExitStatus};
 
+use crate::container::create::CreateError;
+
 /// What a call of the runtime ends with when it is not done.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -88,6 +90,33 @@ pub enum Error {
         /// What stands in the way.
         reason: String,
     },
+    /// Other containers need this one.
+    #[error("container `{name}` has clones: {}", quoted(clones))]
+    HasClones {
+        /// The container.
+        name: String,
+        /// Those that need it.
+        clones: Vec<String>,
+    },
+    /// The container has snapshots, which would be deleted with it.
+    #[error("container `{name}` has snapshots: {}", quoted(snapshots))]
+    HasSnapshots {
+        /// The container.
+        name: String,
+        /// Their names.
+        snapshots: Vec<String>,
+    },
+    /// There is no such snapshot.
+    #[error("container `{name}` has no snapshot `{snapshot}`")]
+    NoSnapshot {
+        /// The container.
+        name: String,
+        /// What was asked for.
+        snapshot: String,
+    },
+    /// The directory of a copy was not made.
+    #[error(transparent)]
+    Create(Box<CreateError>),
     /// The user may not do this.
     #[error("container `{name}` maps no ids (`lxc.idmap`), and only root runs such containers")]
     NotRoot {
@@ -181,6 +210,12 @@ impl Advice for Error {
             Self::UnderLxc { name } => format!("`lxc-stop -n {name}` stops it"),
             Self::Busy { .. } => "wait for the other command, then try again".to_owned(),
             Self::Config { problem, .. } => return problem.hint(),
+            Self::HasClones { .. } => "destroy the clones first, or copy them without `--snapshot`".to_owned(),
+            Self::HasSnapshots { name, .. } => {
+                format!("`rootcellar snapshot {name} --delete SNAPSHOT` deletes one, `destroy --snapshots` all")
+            }
+            Self::NoSnapshot { name, .. } => format!("`rootcellar snapshot {name} --list` shows those there are"),
+            Self::Create(error) => return error.hint(),
             Self::NotRoot { .. } => "create a container as this user, or run the command as root".to_owned(),
             Self::Start { .. }
             | Self::Exec { .. }
@@ -202,12 +237,17 @@ impl Advice for Error {
             | Self::Config { .. }
             | Self::NotRoot { .. }
             | Self::Mapped { is_data: true, .. }
+            | Self::HasClones { .. }
+            | Self::HasSnapshots { .. }
+            | Self::NoSnapshot { .. }
             | Self::Destroy { .. } => ExitStatus::Refused,
+            Self::Create(error) if !error.is_failure() => ExitStatus::Refused,
             Self::Command { code, .. } => ExitStatus::Code(*code),
             Self::Busy { .. }
             | Self::Start { .. }
             | Self::Exec { .. }
             | Self::Mapped { is_data: false, .. }
+            | Self::Create(_)
             | Self::Threads { .. }
             | Self::Io { .. } => ExitStatus::Failed,
         }
@@ -234,6 +274,12 @@ impl ConfigProblem {
     }
 }
 
+impl From<CreateError> for Error {
+    fn from(error: CreateError) -> Self {
+        Self::Create(Box::new(error))
+    }
+}
+
 /// Names what was tried and on what, for `map_err` on an [`io::Error`] or anything that becomes one.
 pub(crate) fn failed<E: Into<io::Error>>(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(E) -> Error {
     let path = path.into();
@@ -253,6 +299,10 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn in_parentheses(pid: Option<i32>) -> String {

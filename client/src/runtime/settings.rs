@@ -36,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) sysctl: Vec<(String, String)>,
     pub(crate) limits: Vec<Limit>,
     pub(crate) idmap: IdMap,
+    /// Whether something is to be run in copies.
+    pub(crate) has_clone_hook: bool,
     pub(crate) notices: Vec<Notice>,
 }
 
@@ -120,6 +122,7 @@ impl Settings {
             "lxc.signal.stop" => self.stop_signal = Some(signal::parse(value).ok_or_else(|| bad("a signal"))?),
             "lxc.pty.max" => self.pty_max = Some(value.parse().map_err(|_| bad("a number"))?),
             "lxc.idmap" => self.idmap.add(value)?,
+            "lxc.hook.clone" => self.has_clone_hook = !value.is_empty(),
             "lxc.apparmor.profile" if Path::new("/sys/kernel/security/apparmor").exists() && value != "unconfined" => {
                 self.notice(key, "no profile is applied");
             }
@@ -267,13 +270,12 @@ fn current_name(key: &str) -> String {
 
 /// Keys whose job the embedded runtime does in its own way, and keys for other programs than the one that starts a
 /// container.
-const REPLACED: [&str; 17] = [
+const REPLACED: [&str; 16] = [
     "lxc.apparmor.",
     "lxc.autodev",
     "lxc.console.",
     "lxc.ephemeral",
     "lxc.group",
-    "lxc.hook.clone",
     "lxc.hook.destroy",
     "lxc.log.",
     "lxc.monitor.",

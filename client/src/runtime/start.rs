@@ -81,13 +81,14 @@ fn monitor(container: &Container) -> Command {
 
 /// Works out the plan and makes a fresh state directory for it.
 fn prepare(container: &Container, options: &StartOptions) -> Result<(Lock, Vec<Notice>), Error> {
+    let lock = Lock::take(container)?;
+    container.refuse_if_running()?;
+    container.finish_restore()?;
     let hierarchies = Hierarchies::of_caller().map_err(failed("read", "/proc/self/mountinfo"))?;
     let (plan, notices) = plan(container, options, &hierarchies)?;
     if !rustix::process::geteuid().is_root() && plan.idmap.is_empty() {
         return Err(Error::NotRoot { name: container.name.to_string() });
     }
-    let lock = Lock::take(container)?;
-    container.refuse_if_running()?;
     container.clean()?;
     container.state.create()?;
     container.state.write_plan(&plan)?;

@@ -4,6 +4,7 @@
 
 mod cgroups;
 mod config;
+mod copies;
 mod exec_status;
 mod exec_view;
 mod idmap;
@@ -14,6 +15,8 @@ mod life;
 mod names;
 mod overlays;
 mod peer;
+mod shared_extents;
+mod snapshots;
 mod stop;
 mod support;
 mod systemd;

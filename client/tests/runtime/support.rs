@@ -104,13 +104,26 @@ impl Host {
     }
 }
 
-impl Drop for Host {
-    fn drop(&mut self) {
+impl Host {
+    /// Stops and destroys every container, those that others need last.
+    pub(crate) fn clear(&self) {
+        for _ in 0..3 {
+            self.clear_once();
+        }
+    }
+
+    fn clear_once(&self) {
         for entry in fs::read_dir(self.containers()).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let _ = self.command(["stop", "-k", name.to_str().unwrap_or_default()]).output();
-            let _ = self.command(["destroy", name.to_str().unwrap_or_default()]).output();
+            let _ = self.command(["destroy", "--snapshots", name.to_str().unwrap_or_default()]).output();
         }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.clear_once();
     }
 }
 
