@@ -8,8 +8,8 @@ use terminal::log::{self, LogArgs};
 use terminal::{ExitStatus, OutputFormat, Printer, finish};
 
 use crate::commands::{
-    CommandError, cache, copy, create, destroy, exec, fetch, info, internal_runtime, list, logs, ls, remote, restart,
-    restore, snapshot, start, stop, template, wait,
+    CommandError, autostart, cache, console, copy, create, destroy, exec, fetch, freeze, info, internal_runtime, list,
+    logs, ls, remote, restart, restore, snapshot, start, stop, template, unfreeze, wait,
 };
 use crate::context::Context;
 use crate::directories::{Directories, DirectoryArgs};
@@ -47,6 +47,10 @@ enum Command {
     Stop(stop::Args),
     Restart(restart::Args),
     Exec(exec::Args),
+    Console(console::Args),
+    Freeze(freeze::Args),
+    Unfreeze(unfreeze::Args),
+    Autostart(autostart::Args),
     Wait(wait::Args),
     Logs(logs::Args),
     Ls(ls::Args),
@@ -91,6 +95,10 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitStatus, CommandEr
         Command::Wait(args) => Ok(wait::run(&args, context)?),
         Command::Logs(args) => Ok(logs::run(&args, context)?),
         Command::Exec(args) => Ok(exec::run(args, context)?),
+        Command::Console(args) => Ok(console::run(&args, context)?),
+        Command::Freeze(args) => Ok(freeze::run(&args, context)?),
+        Command::Unfreeze(args) => Ok(unfreeze::run(&args, context)?),
+        Command::Autostart(args) => Ok(autostart::run(&args, context)?),
         Command::Ls(args) => Ok(ls::run(&args, context)?),
         Command::Copy(args) => Ok(copy::run(&args, context)?),
         Command::Snapshot(args) => Ok(snapshot::run(&args, context)?),

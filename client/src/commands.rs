@@ -1,11 +1,14 @@
 //! One file per command: its `Args`, and `run`.
 
+pub mod autostart;
 pub mod cache;
+pub mod console;
 pub mod copy;
 pub mod create;
 pub mod destroy;
 pub mod exec;
 pub mod fetch;
+pub mod freeze;
 pub mod info;
 pub mod internal_runtime;
 pub mod list;
@@ -18,6 +21,7 @@ pub mod snapshot;
 pub mod start;
 pub mod stop;
 pub mod template;
+pub mod unfreeze;
 pub mod wait;
 
 mod error;

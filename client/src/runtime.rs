@@ -36,6 +36,7 @@ pub(crate) mod sys;
 mod account;
 mod addresses;
 mod auto_mount;
+mod autostart;
 mod builtin;
 mod capability;
 mod cgroup;
@@ -44,14 +45,18 @@ mod console;
 mod copying;
 mod devices;
 mod halt;
+mod handover;
 mod hierarchy;
+mod links;
 mod lock;
 mod mount;
 mod plan;
 mod process;
+mod pty;
 mod relay;
 mod removal;
 mod room;
+mod seat;
 mod seccomp;
 mod settings;
 mod signal;
@@ -61,6 +66,8 @@ mod start;
 mod state;
 mod status;
 mod stop;
+mod terminals;
+mod ttys;
 mod unmounted;
 mod user_namespace;
 
@@ -70,9 +77,13 @@ use std::process::Command;
 use formats::name::Name;
 
 pub use addresses::Addresses;
+pub use autostart::{Autostart, Choice, chosen};
+pub use cgroup::Usage;
 pub use copying::{Copied, CopyOptions};
 pub use error::{ConfigProblem, Error};
 pub use idmap::{IdMap, IdMapError};
+pub use links::Link;
+pub use seat::{ConsoleOptions, EscapeKey, Left};
 pub use settings::Notice;
 pub use snapshot::Snapshot;
 pub use start::{StartOptions, Started};
@@ -163,6 +174,52 @@ impl Container {
         self.status().pid().map(addresses::of).unwrap_or_default()
     }
 
+    /// Its network interfaces. None while it does not run, and those of the host when it has no network of its own.
+    pub fn links(&self) -> Vec<Link> {
+        self.status().pid().map(links::of).unwrap_or_default()
+    }
+
+    /// What it uses of the machine. Nothing while it does not run.
+    pub fn usage(&self) -> Usage {
+        match self.status().pid() {
+            Some(_) => cgroup::Cgroup::of(&self.state).map(|cgroup| cgroup.usage()).unwrap_or_default(),
+            None => Usage::default(),
+        }
+    }
+
+    /// What its configuration says of its start with the machine.
+    pub fn autostart(&self) -> Result<Autostart, Error> {
+        Ok(Autostart::new(&start::items(self)?))
+    }
+
+    /// Sits at the container's console, or at one of its terminals, with the standard streams of the calling program.
+    /// `seated` gets the number of the terminal. For a program with one thread: signals are taken from the calling one.
+    pub fn console(&self, options: ConsoleOptions, seated: impl FnOnce(u32)) -> Result<Left, Error> {
+        seat::sit(self, options, seated)
+    }
+
+    /// Lets every process of the container hold still. One that is frozen already stays so.
+    pub fn freeze(&self) -> Result<(), Error> {
+        let _lock = Lock::take(self)?;
+        match status::of_locked(&self.state).state {
+            State::Running => {}
+            State::Frozen => return Ok(()),
+            State::Stopped | State::Starting | State::Stopping | State::Aborted => return Err(self.not_running()),
+        }
+        let frozen = cgroup::Cgroup::of(&self.state)?.freeze()?;
+        if frozen { Ok(()) } else { Err(Error::NoFreezer { name: self.name.to_string() }) }
+    }
+
+    /// Lets a frozen container go on. One that is not frozen goes on anyway.
+    pub fn unfreeze(&self) -> Result<(), Error> {
+        let _lock = Lock::take(self)?;
+        match status::of_locked(&self.state).state {
+            State::Running => Ok(()),
+            State::Frozen => cgroup::Cgroup::of(&self.state)?.thaw(),
+            State::Stopped | State::Starting | State::Stopping | State::Aborted => Err(self.not_running()),
+        }
+    }
+
     /// What it has written to its console since it was started. It is kept while the container runs, and after a bad
     /// end.
     pub fn console_log(&self) -> Result<String, Error> {
@@ -217,6 +274,9 @@ impl Container {
     ) -> Result<T, Error> {
         use std::os::fd::AsRawFd;
         let status = self.status();
+        if status.state == State::Frozen {
+            return Err(Error::Frozen { name: self.name.to_string() });
+        }
         let (Some(init), State::Running | State::Stopping) = (status.init, status.state) else {
             return Err(self.not_running());
         };
@@ -300,7 +360,7 @@ impl Container {
         let name = || self.name.to_string();
         match status.state {
             State::Stopped | State::Aborted => {}
-            State::Starting | State::Running | State::Stopping => {
+            State::Starting | State::Running | State::Frozen | State::Stopping => {
                 return Err(Error::Running { name: name(), pid: status.pid() });
             }
         }

@@ -32,6 +32,40 @@ pub enum Error {
         /// The container.
         name: String,
     },
+    /// The container is frozen, and must not be for this.
+    #[error("container `{name}` is frozen")]
+    Frozen {
+        /// The container.
+        name: String,
+    },
+    /// There is no cgroup to freeze the container in.
+    #[error("container `{name}` cannot be frozen: it has no cgroup of its own")]
+    NoFreezer {
+        /// The container.
+        name: String,
+    },
+    /// Nobody holds the container's terminals any more.
+    #[error("container `{name}` runs, but its monitor was killed, and its console with it")]
+    Unwatched {
+        /// The container.
+        name: String,
+    },
+    /// Somebody sits at the terminal.
+    #[error("{} in use in container `{name}`", tty_is(*tty))]
+    TtyBusy {
+        /// The container.
+        name: String,
+        /// The terminal; `None` when all are.
+        tty: Option<u32>,
+    },
+    /// There is no such terminal.
+    #[error("container `{name}` has {count} terminals (`lxc.tty.max`) beside its console, which is number 0")]
+    NoTty {
+        /// The container.
+        name: String,
+        /// How many there are.
+        count: u32,
+    },
     /// liblxc runs the container.
     #[error("container `{name}` is running under LXC, not under the embedded runtime")]
     UnderLxc {
@@ -207,6 +241,12 @@ impl Advice for Error {
             }
             Self::Running { name, .. } => format!("`rootcellar stop {name}` stops it"),
             Self::NotRunning { name } => format!("`rootcellar start {name}` starts it"),
+            Self::Frozen { name } => format!("`rootcellar unfreeze {name}` lets it go on"),
+            Self::NoFreezer { .. } => "plain users have to be given a cgroup when they start a container, as \
+                                       `systemd-run --user --scope -p Delegate=yes rootcellar start …` does"
+                .to_owned(),
+            Self::Unwatched { name } => format!("`rootcellar restart {name}` gives it a monitor again"),
+            Self::TtyBusy { name, .. } => format!("`rootcellar console --tty 0 {name}` shares its console"),
             Self::UnderLxc { name } => format!("`lxc-stop -n {name}` stops it"),
             Self::Busy { .. } => "wait for the other command, then try again".to_owned(),
             Self::Config { problem, .. } => return problem.hint(),
@@ -220,6 +260,7 @@ impl Advice for Error {
             Self::Start { .. }
             | Self::Exec { .. }
             | Self::Command { .. }
+            | Self::NoTty { .. }
             | Self::Destroy { .. }
             | Self::Mapped { .. }
             | Self::Threads { .. }
@@ -233,6 +274,11 @@ impl Advice for Error {
             Self::Unknown { .. }
             | Self::Running { .. }
             | Self::NotRunning { .. }
+            | Self::Frozen { .. }
+            | Self::NoFreezer { .. }
+            | Self::Unwatched { .. }
+            | Self::TtyBusy { .. }
+            | Self::NoTty { .. }
             | Self::UnderLxc { .. }
             | Self::Config { .. }
             | Self::NotRoot { .. }
@@ -303,6 +349,10 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 fn quoted(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn tty_is(tty: Option<u32>) -> String {
+    tty.map_or_else(|| "every terminal is".to_owned(), |number| format!("terminal {number} is"))
 }
 
 fn in_parentheses(pid: Option<i32>) -> String {
