@@ -135,6 +135,19 @@ impl Channel {
         true
     }
 
+    /// Takes builds out of the selection; clients see them until the next publish. Whether there was anything to take
+    /// out.
+    pub fn unlist(&mut self, builds: &BTreeSet<BuildId>) -> bool {
+        let before = self.builds.len();
+        self.builds.retain(|build| !builds.contains(build));
+        self.builds.len() < before
+    }
+
+    /// Whether clients see the selection as it is.
+    pub fn is_published(&self) -> bool {
+        self.builds == self.published
+    }
+
     /// Removes builds for good: going back does not bring them again. Whether there was anything to remove.
     pub fn forget(&mut self, gone: &BTreeSet<BuildId>) -> bool {
         let before = self.clone();

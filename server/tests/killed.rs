@@ -65,3 +65,38 @@ fn a_publish_killed_anywhere_leaves_the_old_generation_or_the_new_one() {
     let newest = generations.drain(..).map(|entry| entry.unwrap().path()).max().unwrap();
     assert_eq!(newest, world.current(), "a generation that was never current is left");
 }
+
+#[test]
+fn a_promote_killed_before_its_publish_left_clients_the_old_selection_and_the_next_publish_completes_it() {
+    let world = World::publishing(&[image("20261122_0000")]);
+    let build = world.build(&image("20261123_0522"));
+    run(world.command().args(["import", "--channel", "staging"]).arg(&build)).succeeds();
+    let old = world.current();
+    kill_at(&world, "promote:selected", &["promote", "debian/trixie/amd64/default", "--to", "stable"]);
+    assert_eq!(world.current(), old);
+    world.run(&["publish"]).succeeds();
+    let index = fs::read_to_string(world.current().join("meta/1.0/index-system")).unwrap();
+    assert!(index.contains("20261123_0522"), "{index}");
+    world.run(&["rollback", "stable"]).succeeds();
+    let index = fs::read_to_string(world.current().join("meta/1.0/index-system")).unwrap();
+    assert!(index.contains("20261122_0000"), "{index}");
+}
+
+#[test]
+fn a_prune_killed_anywhere_lists_nothing_that_is_gone_and_the_next_one_finishes() {
+    for checkpoint in ["publish:before-flip", "publish:flipped", "prune:unlisted", "prune:removed-one"] {
+        let serials = ["20261120_0000", "20261121_0000", "20261122_0000", "20261123_0522"];
+        let world = World::publishing(&serials.map(image));
+        kill_at(&world, checkpoint, &["prune", "--keep", "1", "--grace", "0s"]);
+        let images = fs::read_to_string(world.current().join("streams/v1/images.json")).unwrap();
+        let store = world.data().join("images/debian/trixie/amd64/default");
+        for serial in serials.iter().filter(|serial| images.contains(**serial)) {
+            assert!(store.join(serial).join("rootfs.tar.xz").is_file(), "{checkpoint}: {serial} is listed and gone");
+        }
+        world.run(&["verify"]).succeeds();
+        world.run(&["prune", "--keep", "1", "--grace", "0s"]).succeeds();
+        let left: Vec<_> = fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["20261123_0522"], "{checkpoint}");
+        assert_eq!(files_below(&world.data().join("staging")), [] as [&str; 0], "{checkpoint}");
+    }
+}

@@ -6,6 +6,7 @@ use formats::time::Span;
 use terminal::ExitStatus;
 
 use crate::channel::{Channel, ChannelError};
+use crate::checkpoint::checkpoint;
 use crate::cli::Context;
 use crate::commands::{DEFAULT_VALIDITY, publish_now};
 use crate::error::Error;
@@ -40,6 +41,7 @@ pub fn run(args: &PromoteArgs, context: &Context) -> Result<ExitStatus, Error> {
     let mut channel = Channel::read(&writer, &args.to)?;
     let newer = channel.promote(&build);
     channel.write(&writer)?;
+    checkpoint("promote:selected");
     context.printer.say(format_args!("{:<30}{build}  channel {}", "Promoted", args.to));
     for newer in newer {
         context.printer.say(format_args!("{:<30}{newer}", "No longer offered, as newer"));

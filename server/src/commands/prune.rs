@@ -7,6 +7,7 @@ use formats::time::Span;
 use terminal::ExitStatus;
 
 use crate::channel::Channel;
+use crate::checkpoint::checkpoint;
 use crate::cli::Context;
 use crate::commands::{DEFAULT_VALIDITY, publish_now};
 use crate::config::Config;
@@ -63,21 +64,30 @@ pub fn run(args: &PruneArgs, context: &Context) -> Result<ExitStatus, Error> {
     let writer = context.data.write(&context.printer)?;
     let first = plan(&retention, &writer, context)?;
     for mut channel in Channel::all(&writer)? {
-        if channel.forget(&first.unlist) {
+        if channel.unlist(&first.unlist) {
             channel.write(&writer)?;
         }
     }
-    if !first.unlist.is_empty() {
+    // A selection that is not published yet may be that of a prune that was killed.
+    if Channel::all(&writer)?.iter().any(|channel| !channel.is_published()) {
         let validity = args.validity.or(config.validity).unwrap_or(DEFAULT_VALIDITY);
         publish_now(&writer, validity, context)?;
     }
+    checkpoint("prune:unlisted");
     let mut ledger = Ledger::read(&writer)?;
     ledger.note_unknown(&candidates(&Store::new(&writer), context.now())?, context.now());
     ledger.write(&writer)?;
     let plan = Plan { unlist: first.unlist, ..plan(&retention, &writer, context)? };
+    let gone = plan.unlist.union(&plan.remove).cloned().collect();
+    for mut channel in Channel::all(&writer)? {
+        if channel.forget(&gone) {
+            channel.write(&writer)?;
+        }
+    }
     delta::forget(&writer, &plan.remove)?;
     for build in &plan.remove {
         retention::remove(&writer, build)?;
+        checkpoint("prune:removed-one");
     }
     ledger.forget(&plan.remove);
     ledger.write(&writer)?;
