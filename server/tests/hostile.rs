@@ -69,6 +69,23 @@ fn other_methods_are_refused_and_told_which_ones_are_not() {
 }
 
 #[test]
+fn a_body_that_never_comes_is_not_waited_for() {
+    let (_world, server) = server();
+    for method in ["GET", "POST", "PUT"] {
+        let started = Instant::now();
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+        let head = format!("{method} /meta/1.0/index-user HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nx");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let status = if method == "GET" { "HTTP/1.1 200" } else { "HTTP/1.1 405" };
+        assert!(answer.starts_with(status.as_bytes()), "{method}: {}", String::from_utf8_lossy(&answer));
+        assert!(started.elapsed() < Duration::from_secs(40), "{method}: kept for {:?}", started.elapsed());
+    }
+}
+
+#[test]
 fn heads_that_are_too_large_or_no_http_are_refused() {
     let (_world, server) = server();
     let huge = format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "a".repeat(100_000));

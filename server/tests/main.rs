@@ -8,6 +8,7 @@ mod channels;
 mod command_line;
 mod consistency;
 mod deltas;
+mod disk_full;
 mod encodings;
 mod freshness;
 mod hkp;

@@ -4,7 +4,7 @@ mod http;
 mod program;
 mod server;
 
-pub(crate) use http::request;
+pub(crate) use http::{Connection, request};
 pub(crate) use program::{Outcome, is_installed, run};
 pub(crate) use server::{Server, World, files_below};
 
