@@ -15,4 +15,3 @@ mod rootfs;
 
 pub use image::FakeImage;
 pub use rootfs::FakeRootfs;
-pub use tar::EntryType;
