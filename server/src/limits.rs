@@ -33,7 +33,8 @@ pub struct Limits {
     pub stalled: Duration,
     /// How long answers under way may take after the server was asked to stop.
     pub shutdown: Duration,
-    /// How much of a file is read at a time.
+    /// How much of a file is read at a time. More than this, for many connections, is more than a processor's cache
+    /// holds, and the kernel then copies from memory what was just encrypted.
     pub read_bytes: usize,
 }
 
@@ -54,7 +55,7 @@ impl Default for Limits {
             head: Duration::from_secs(10),
             stalled: Duration::from_mins(1),
             shutdown: Duration::from_secs(10),
-            read_bytes: 1 << 20,
+            read_bytes: 32 << 10,
         }
     }
 }

@@ -10,6 +10,7 @@ mod connection;
 mod document;
 mod encoding;
 mod file;
+mod front;
 mod hkp;
 mod keeper;
 mod metrics;
@@ -31,18 +32,18 @@ use axum::routing::get;
 use formats::time::Span;
 use terminal::Printer;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
 use crate::commands::host_name;
 use crate::data::DataDir;
 use crate::generation::Generation;
 use crate::limits::Limits;
 use crate::publish::Publisher;
-use crate::tls::TlsError;
+use crate::tls::{TlsError, TlsFiles};
 use connection::{Accepting, Listener};
 use file::Files;
+use front::Front;
 use snapshot::Snapshot;
 
 /// What a server needs to know to run.
@@ -58,8 +59,8 @@ pub struct Settings {
     pub metrics_listen: Option<String>,
     /// Whether the TLS port answers plain HTTP too.
     pub allow_plain: bool,
-    /// Certificate and protocols.
-    pub tls: Arc<rustls::ServerConfig>,
+    /// Where certificate and key are; they are read again at SIGHUP.
+    pub tls: TlsFiles,
     /// The fingerprint of the repository certificate.
     pub fingerprint: String,
     /// The validity of generations this server makes.
@@ -88,7 +89,8 @@ struct State {
     files: Files,
     site: page::Site,
     metrics: metrics::Metrics,
-    started: SystemTime,
+    buffers: Arc<body::Buffers>,
+    started: conditional::Modified,
 }
 
 /// Runs the server until SIGTERM or SIGINT; answers under way are finished. `ready` is called once connections are
@@ -132,20 +134,27 @@ async fn serve(
         files: Files::new(settings.data.clone(), settings.limits),
         site: page::Site { url: listening.url.clone(), fingerprint: settings.fingerprint.clone() },
         metrics: metrics::Metrics::new(),
-        started: SystemTime::now(),
+        buffers: Arc::new(body::Buffers::new(settings.limits.read_bytes)),
+        started: SystemTime::now().into(),
     });
     let (stop, stopped) = watch::channel(());
     let watching = Accepting::new(watchers(Arc::clone(&state)), settings.limits, stopped.clone());
-    let accepting = Accepting::new(router(Arc::clone(&state)), settings.limits, stopped);
-    let acceptor = TlsAcceptor::from(Arc::clone(&settings.tls));
-    let listener = if settings.allow_plain { Listener::Both(acceptor) } else { Listener::Tls(acceptor) };
+    let front = Front { state: Arc::clone(&state), router: router(Arc::clone(&state)), is_plain_port: false };
+    let accepting = Accepting::new(front.clone(), settings.limits, stopped);
+    let on_plain_port = Front { is_plain_port: true, ..front };
+    let tls_config = Arc::new(ArcSwap::new(settings.tls.server_config().map_err(ServeError::Tls)?));
+    let config = Arc::clone(&tls_config);
+    let listener = if settings.allow_plain { Listener::Both(config) } else { Listener::Tls(config) };
     let mut tasks = vec![tokio::spawn(accepting.clone().accept(tls, listener))];
-    tasks.extend(plain.map(|(plain, _)| tokio::spawn(accepting.accept(plain, Listener::Plain))));
+    tasks.extend(
+        plain.map(|(plain, _)| tokio::spawn(accepting.answering(on_plain_port).accept(plain, Listener::Plain))),
+    );
     tasks.extend(metrics.map(|(metrics, _)| tokio::spawn(watching.accept(metrics, Listener::Plain))));
     let keeper = keeper::Keeper { data: settings.data, validity: settings.validity, printer: printer.clone() };
     tasks.push(tokio::spawn(keeper.keep(state, publisher)));
 
     let (mut terminated, mut interrupted) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tasks.push(tokio::spawn(reload(signal(SignalKind::hangup())?, settings.tls, tls_config)));
     ready(&listening)?;
     systemd::ready();
     tasks.push(tokio::spawn(systemd::feed_watchdog()));
@@ -162,13 +171,29 @@ async fn serve(
     Ok(())
 }
 
+/// At each SIGHUP, connections that are made from then on get the certificate that is in the files then. What is
+/// unusable is not used.
+async fn reload(mut hung_up: Signal, files: TlsFiles, current: Arc<ArcSwap<rustls::ServerConfig>>) {
+    while hung_up.recv().await.is_some() {
+        let files = files.clone();
+        let read = tokio::task::spawn_blocking(move || files.server_config());
+        match read.await {
+            Ok(Ok(config)) => {
+                current.store(config);
+                tracing::info!("The TLS certificate was read again");
+            }
+            Ok(Err(error)) => tracing::error!(%error, "The TLS certificate stays the one before"),
+            Err(_) => return,
+        }
+    }
+}
+
 fn router(state: Arc<State>) -> Router {
     Router::new()
         .route("/healthz", get(respond::health))
         .route("/readyz", get(respond::ready))
         .route("/pks/lookup", get(hkp::lookup))
         .fallback(respond::repository)
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&state), access_log::log))
         .with_state(state)
 }
 

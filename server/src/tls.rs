@@ -23,14 +23,25 @@ use crate::files;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TlsSource {
     /// Given by the operator.
-    Given {
-        /// The chain, PEM.
-        certificate: PathBuf,
-        /// The private key, PEM.
-        key: PathBuf,
-    },
+    Given(TlsFiles),
     /// Made by the private authority of the data directory.
     Private,
+}
+
+/// A certificate chain and its key, as files that may be renewed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The chain, PEM.
+    pub certificate: PathBuf,
+    /// The private key, PEM.
+    pub key: PathBuf,
+}
+
+impl TlsFiles {
+    /// The configuration of the server's end. TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
+    pub fn server_config(&self) -> Result<Arc<ServerConfig>, TlsError> {
+        server_config(&self.certificate, &self.key)
+    }
 }
 
 /// The private authority and the certificate it made for this server, both in `tls/`.
@@ -77,14 +88,13 @@ impl PrivateAuthority {
         data.tls().join(CA)
     }
 
-    /// The configuration of the server's end.
-    pub fn server_config(&self) -> Result<Arc<ServerConfig>, TlsError> {
-        server_config(&self.certificate, &self.key)
+    /// The certificate it made for this server.
+    pub fn files(&self) -> TlsFiles {
+        TlsFiles { certificate: self.certificate.clone(), key: self.key.clone() }
     }
 }
 
-/// The configuration of the server's end, for a certificate chain and its key. TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
-pub fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
     let unreadable = |path: &Path, reason: String| TlsError::Unreadable { path: path.to_path_buf(), reason };
     let read = |path: &Path| fs::read(path).map_err(|error| unreadable(path, error.to_string()));
     let chain = CertificateDer::pem_slice_iter(&read(certificate)?)
@@ -212,7 +222,7 @@ mod tests {
         let read = |this: &PrivateAuthority| (fs::read(&this.ca).unwrap(), fs::read(&this.certificate).unwrap());
         let first = PrivateAuthority::load_or_make(&writer, &names(&["localhost", "127.0.0.1"]), now).unwrap();
         let (ca, certificate) = read(&first);
-        first.server_config().unwrap();
+        first.files().server_config().unwrap();
         let same = PrivateAuthority::load_or_make(&writer, &names(&["localhost"]), now).unwrap();
         assert_eq!(read(&same), (ca.clone(), certificate.clone()));
         let more = PrivateAuthority::load_or_make(&writer, &names(&["localhost", "::1"]), now).unwrap();
@@ -221,7 +231,7 @@ mod tests {
         let later = now + Span::from_days(500);
         let renewed = PrivateAuthority::load_or_make(&writer, &names(&["localhost"]), later).unwrap();
         assert_ne!(read(&renewed).1, read(&first).0);
-        renewed.server_config().unwrap();
+        renewed.files().server_config().unwrap();
     }
 
     #[test]

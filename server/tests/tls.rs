@@ -1,10 +1,12 @@
 //! TLS with a certificate that real clients accept, on one port with plain HTTP where that is allowed.
 
+use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use testkit::FakeImage;
 
-use crate::support::{Outcome, Server, World, need, request, run};
+use crate::support::{Connection, Outcome, Server, World, need, request, run};
 
 fn world() -> World {
     World::publishing(&[FakeImage::new("debian/trixie/amd64/default").serial("20261123_0522")])
@@ -90,15 +92,77 @@ fn a_given_certificate_is_used_and_no_authority_is_made() {
     need!("curl", "openssl");
     let world = world();
     let (certificate, key) = (world.path("c.pem"), world.path("k.pem"));
-    let mut openssl = Command::new("openssl");
-    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]);
-    openssl.args(["-subj", "/CN=given", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout"]).arg(&key);
-    run(openssl.arg("-out").arg(&certificate)).succeeds();
+    make_certificate(&certificate, &key);
     let [given, secret] = [&certificate, &key].map(|path| path.to_str().unwrap());
     let mut server = world.serve_with(&["--tls-cert", given, "--tls-key", secret]);
     assert!(!server.ca.exists());
     server.ca = certificate;
     curl(&server, &[], "/healthz").succeeds();
+}
+
+#[test]
+fn a_renewed_certificate_is_used_after_sighup_and_connections_under_way_go_on() {
+    need!("curl", "openssl");
+    let world = world();
+    let (certificate, key) = (world.path("c.pem"), world.path("k.pem"));
+    make_certificate(&certificate, &key);
+    let [given, secret] = [&certificate, &key].map(|path| path.to_str().unwrap());
+    let mut server = world.serve_with(&["--tls-cert", given, "--tls-key", secret, "--allow-plain"]);
+    let mut under_way = Connection::open(server.address());
+    assert_eq!(under_way.get("/healthz").status, 200);
+    let old = world.path("old.pem");
+    std::fs::rename(&certificate, &old).unwrap();
+    std::fs::write(&certificate, "half a certificate").unwrap();
+    hang_up(&server, "The TLS certificate stays the one before");
+    server.ca.clone_from(&old);
+    curl(&server, &[], "/healthz").succeeds();
+
+    make_certificate(&certificate, &key);
+    hang_up(&server, "The TLS certificate was read again");
+    assert_ne!(curl(&server, &[], "/healthz").status, Some(0), "the old certificate is still used");
+    server.ca = certificate;
+    curl(&server, &[], "/healthz").succeeds();
+    assert_eq!(under_way.get("/healthz").status, 200);
+}
+
+#[test]
+fn curl_resumes_a_download_and_does_not_fetch_twice_what_it_has() {
+    need!("curl");
+    let world = world();
+    let server = world.serve_with(&[]);
+    let path = "/images/debian/trixie/amd64/default/20261123_0522/rootfs.tar.xz";
+    let whole = std::fs::read(world.data().join(&path[1..])).unwrap();
+    let (file, etag) = (world.path("rootfs"), world.path("etag"));
+    let [name, tag] = [&file, &etag].map(|path| path.to_str().unwrap().to_owned());
+    let format = "%{http_code} %{size_download}";
+    let fetch = |args: &[&str]| curl(&server, &[&["-o", &name, "-w", format], args].concat(), path).succeeds().stdout;
+
+    std::fs::write(&file, &whole[..100]).unwrap();
+    assert_eq!(fetch(&["-C", "-"]), format!("206 {}", whole.len() - 100));
+    assert_eq!(std::fs::read(&file).unwrap(), whole);
+    assert_eq!(fetch(&["--etag-save", &tag]), format!("200 {}", whole.len()));
+    assert_eq!(fetch(&["--etag-compare", &tag]), "304 0");
+    assert_eq!(fetch(&["-z", "Mon, 23 Nov 2026 05:22:00 GMT"]), "304 0");
+    assert_eq!(fetch(&["-r", "5-9"]), "206 5");
+    assert_eq!(std::fs::read(&file).unwrap(), whole[5..10]);
+}
+
+/// Sends SIGHUP and waits until the server says what came of it.
+fn hang_up(server: &Server, words: &str) {
+    run(Command::new("kill").arg("-HUP").arg(server.id().to_string())).succeeds();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !server.log().contains(words) {
+        assert!(Instant::now() < deadline, "expected `{words}` in {}", server.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Makes a certificate for 127.0.0.1 that signs itself.
+fn make_certificate(certificate: &Path, key: &Path) {
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]);
+    openssl.args(["-subj", "/CN=given", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout"]).arg(key);
+    run(openssl.arg("-out").arg(certificate)).succeeds();
 }
 
 #[test]

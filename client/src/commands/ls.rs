@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use formats::lxc_config::LxcConfig;
 use serde::Serialize;
 use terminal::{ExitStatus, Table};
 
@@ -52,6 +53,7 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, Error> {
 impl Row {
     fn new(container: &Container) -> Self {
         let (status, addresses) = (container.status(), container.addresses());
+        let config = std::fs::read_to_string(container.directory().join("config")).unwrap_or_default();
         Self {
             name: container.name().to_string(),
             state: status.state,
@@ -60,7 +62,7 @@ impl Row {
             pid: status.pid(),
             watched: status.is_watched,
             end: status.end,
-            autostart: container.autostart().is_ok_and(|autostart| autostart.is_wanted),
+            autostart: LxcConfig::parse(&config).get("lxc.start.auto").is_some_and(|value| value != "0"),
         }
     }
 

@@ -5,8 +5,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 
@@ -18,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use terminal::ExitStatus;
 
 use super::cgroup::{Cgroup, CreateError};
-use super::console::{ConsoleLog, ConsoleSocket};
+use super::console::{Console, ConsoleLog, ConsoleSocket};
 use super::error::{Error, chain, failed};
 use super::executable::Executable;
 use super::halt;
@@ -28,8 +27,7 @@ use super::process::Process;
 use super::relay::{RawMode, Relay, write_all};
 use super::signal;
 use super::state::{End, Record, StateDir};
-use super::terminals::Terminals;
-use super::{sys, ttys, unmounted};
+use super::{sys, unmounted};
 
 /// What the monitor tells who started it, one line of JSON on its standard output.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -111,7 +109,7 @@ impl Monitor {
     fn run(&mut self, tell: &mut dyn FnMut(&Report)) -> Result<End, Error> {
         let mut is_first = true;
         let end = loop {
-            let (init, mut terminals) = match self.launch() {
+            let (init, console) = match self.launch() {
                 Ok(launched) => launched,
                 Err(reason) => {
                     tracing::error!("{reason}");
@@ -127,7 +125,7 @@ impl Monitor {
                 tell(&Report::Started(init.pid));
                 is_first = false;
             }
-            let end = self.watch(init, &mut terminals)?;
+            let end = self.watch(init, &console)?;
             if end != End::Killed(REBOOT) || self.is_stopping() {
                 break end;
             }
@@ -144,7 +142,7 @@ impl Monitor {
     }
 
     /// Makes the container and lets its init go.
-    fn launch(&mut self) -> Result<(Process, Terminals), String> {
+    fn launch(&mut self) -> Result<(Process, Console), String> {
         self.cgroup.create(&self.plan.limits).map_err(|error| match error {
             CreateError::System(error) => chain(&error),
             CreateError::Limit(problem) => problem.to_string(),
@@ -154,41 +152,36 @@ impl Monitor {
         }
         let socket = ConsoleSocket::listen(Path::new("console.sock")).map_err(|error| chain(&error))?;
         let (mut command, _copy) = Executable::default().sealed_command().map_err(|error| chain(&error))?;
-        let (from_launcher, to_monitor) = UnixStream::pair().map_err(|error| chain(&error))?;
-        rustix::io::fcntl_setfd(&to_monitor, rustix::io::FdFlags::empty()).map_err(|error| chain(&error))?;
-        command.arg("launch").arg(self.state.path()).arg(to_monitor.as_raw_fd().to_string());
+        command.arg("launch").arg(self.state.path());
         let mut launcher = Launcher::spawn(command, self.state.file("monitor.log"))?;
-        drop(to_monitor);
         let outcome = (|| {
             let pid = launcher.made()?;
             let init = Process::find(pid).ok_or("its init died before it was let go")?;
             let console = socket.accept().map_err(|error| chain(&error))?;
-            let ttys = ttys::take(&self.plan.ttys, &from_launcher).map_err(|error| chain(&error))?;
-            let terminals = Terminals::listen(console, ttys).map_err(|error| chain(&error))?;
             self.record.init = Some(init);
             self.record.is_started = true;
             self.state.write_record(&self.record).map_err(|error| chain(&error))?;
             launcher.let_go()?;
-            Ok((init, terminals))
+            Ok((init, console))
         })();
         launcher.end();
         outcome
     }
 
-    /// Serves the console and the terminals until init has ended.
-    fn watch(&mut self, init: Process, terminals: &mut Terminals) -> Result<End, Error> {
+    /// Serves the console until init has ended.
+    fn watch(&mut self, init: Process, console: &Console) -> Result<End, Error> {
         let reads_stdin = self.is_attached;
         let _raw = if self.is_attached { RawMode::of_stdin().ok().flatten() } else { None };
         let mut log = ConsoleLog::open(&self.state.file("console.log"))
             .map_err(failed("open", self.state.file("console.log")))?;
         let is_attached = self.is_attached;
-        let mut keep = |bytes: &[u8]| {
+        let mut sink = |bytes: &[u8]| {
             log.add(bytes);
             if is_attached {
                 write_all(rustix::stdio::stdout(), bytes);
             }
         };
-        let master = terminals.console().master.try_clone().map_err(failed("use the console of", self.state.path()))?;
+        let master = console.master.try_clone().map_err(failed("use the console of", self.state.path()))?;
         let mut relay =
             Relay::new(Some(master), reads_stdin).map_err(failed("use the console of", self.state.path()))?;
         if self.is_attached {
@@ -196,14 +189,7 @@ impl Monitor {
         }
         let mut asked = false;
         loop {
-            let mut fds = vec![self.signals.as_fd()];
-            fds.extend(terminals.fds());
-            let mut sink = |bytes: &[u8]| {
-                keep(bytes);
-                terminals.show(bytes);
-            };
-            let ready = relay.wait(&fds, None, &mut sink).map_err(failed("wait for", "/proc/self"))?;
-            terminals.serve(ready.get(1..).unwrap_or_default());
+            relay.wait(&[self.signals.as_fd()], None, &mut sink).map_err(failed("wait for", "/proc/self"))?;
             while let Ok(Some(info)) = self.signals.read_signal() {
                 match i32::try_from(info.ssi_signo) {
                     Ok(libc::SIGCHLD) => {}
@@ -215,10 +201,7 @@ impl Monitor {
                 }
             }
             if let Some(end) = reap(init) {
-                relay.drain(&mut |bytes| {
-                    keep(bytes);
-                    terminals.show(bytes);
-                });
+                relay.drain(&mut sink);
                 return Ok(end);
             }
         }
@@ -231,7 +214,6 @@ impl Monitor {
         if let Some(pidfd) = init.open() {
             let _ = signal::send(pidfd, signal);
         }
-        let _ = self.cgroup.thaw();
     }
 
     fn mark_stopping(&self) {

@@ -2,17 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod autostart;
 mod cgroups;
 mod config;
-mod console;
-mod copies;
 mod exec_status;
 mod exec_view;
-mod foreground;
-mod freeze;
 mod idmap;
-mod info;
 mod isolation;
 mod killed;
 mod library;
@@ -20,8 +14,6 @@ mod life;
 mod names;
 mod overlays;
 mod peer;
-mod shared_extents;
-mod snapshots;
 mod stop;
 mod support;
 mod systemd;

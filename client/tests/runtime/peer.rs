@@ -35,16 +35,11 @@ impl<'a> Lxc<'a> {
         Ran::of(command.output().unwrap())
     }
 
-    /// Lets the container's configuration include LXC's own files.
-    pub(crate) fn adapt(&self, name: &str) {
+    pub(crate) fn start(&mut self, name: &str) {
+        self.started.push(name.to_owned());
         let config = self.containers.join(name).join("config");
         let text = fs::read_to_string(&config).unwrap().replace("/nowhere/share", "/usr/share");
         fs::write(config, text).unwrap();
-    }
-
-    pub(crate) fn start(&mut self, name: &str) {
-        self.started.push(name.to_owned());
-        self.adapt(name);
         self.run("start", name, &["--", "/bin/sleep", "1000"]).succeeds();
     }
 

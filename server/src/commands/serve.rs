@@ -15,7 +15,7 @@ use crate::generation::Generation;
 use crate::limits::Limits;
 use crate::publish::Publisher;
 use crate::serve::{self, Listening, ServeError, Settings};
-use crate::tls::{self, PrivateAuthority, TlsSource};
+use crate::tls::{self, PrivateAuthority, TlsFiles, TlsSource};
 
 /// Serve what is published, over TLS.
 ///
@@ -71,7 +71,9 @@ pub fn run(args: &ServeArgs, context: &Context) -> Result<ExitStatus, Error> {
     let listen = args.listen.clone().or(config.listen.clone());
     let names = names(args, &config, listen.as_deref())?;
     let source = match (args.tls_cert.clone().zip(args.tls_key.clone()), config.tls_cert.zip(config.tls_key)) {
-        (Some((certificate, key)), _) | (None, Some((certificate, key))) => TlsSource::Given { certificate, key },
+        (Some((certificate, key)), _) | (None, Some((certificate, key))) => {
+            TlsSource::Given(TlsFiles { certificate, key })
+        }
         (None, None) => TlsSource::Private,
     };
 
@@ -86,12 +88,10 @@ pub fn run(args: &ServeArgs, context: &Context) -> Result<ExitStatus, Error> {
             publish::announce(&new, context);
         }
         (tls, authority) = match &source {
-            TlsSource::Given { certificate, key } => {
-                (tls::server_config(certificate, key).map_err(ServeError::Tls)?, None)
-            }
+            TlsSource::Given(files) => (files.clone(), None),
             TlsSource::Private => {
                 let made = PrivateAuthority::load_or_make(&writer, &names, context.now()).map_err(ServeError::Tls)?;
-                (made.server_config().map_err(ServeError::Tls)?, Some(made))
+                (made.files(), Some(made))
             }
         };
     }
@@ -138,8 +138,9 @@ fn names(args: &ServeArgs, config: &Config, listen: Option<&str>) -> Result<BTre
 
 /// Scripts wait for this file, so it appears whole.
 fn write_ready(path: &Path, url: &str) -> std::io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    crate::files::write_whole(directory, path, format!("{url}\n").as_bytes(), 0o644)
+    let path = std::path::absolute(path)?;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    crate::files::write_whole(directory, &path, format!("{url}\n").as_bytes(), 0o644)
 }
 
 struct Introduction<'a> {

@@ -3,37 +3,53 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::body::Body;
-use axum::extract::{Request, State as StateOf};
-use axum::http::{HeaderMap, header};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 
 use super::State;
-use super::body::CountedBody;
 use super::metrics::Client;
 
-/// Answers a request and logs it once its answer was sent, or cut off.
-pub(super) async fn log(StateOf(state): StateOf<Arc<State>>, request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let user_agent = user_agent(request.headers());
-    let client = Client::of(request.headers());
-    let response = next.run(request).await;
-    let status = response.status();
-    response.map(|body| {
-        Body::new(CountedBody::new(body, move |size_bytes| {
-            state.metrics.count(client, status, size_bytes);
-            let status = status.as_u16();
-            let duration_ms = started.elapsed().as_millis();
-            tracing::info!(status, size_bytes, duration_ms, user_agent, "{method} {path}");
-        }))
-    })
+/// What is known of a request until its answer was sent, or cut off. Taking it copies nothing.
+#[derive(Debug)]
+pub(super) struct Entry {
+    state: Arc<State>,
+    started: Instant,
+    method: Method,
+    uri: Uri,
+    user_agent: Option<HeaderValue>,
+    client: Client,
 }
 
-fn user_agent(headers: &HeaderMap) -> String {
-    let text = headers.get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
-    text.unwrap_or_default().chars().take(LONGEST_AGENT).flat_map(char::escape_debug).collect()
+impl Entry {
+    pub(super) fn of<B>(state: &Arc<State>, request: &Request<B>) -> Self {
+        Self {
+            state: Arc::clone(state),
+            started: Instant::now(),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            user_agent: request.headers().get(header::USER_AGENT).cloned(),
+            client: Client::of(request.headers()),
+        }
+    }
+
+    /// Counts the answer and logs it.
+    pub(super) fn end(&self, status: StatusCode, size_bytes: u64) {
+        self.state.metrics.count(self.client, status, size_bytes);
+        let status = status.as_u16();
+        let duration_ms = self.started.elapsed().as_millis();
+        let user_agent = self.user_agent.as_ref().map_or_else(String::new, printable);
+        let (method, path) = (&self.method, self.uri.path());
+        tracing::info!(status, size_bytes, duration_ms, user_agent, "{method} {path}");
+    }
+}
+
+fn printable(agent: &HeaderValue) -> String {
+    let agent = String::from_utf8_lossy(agent.as_bytes());
+    if agent.len() <= LONGEST_AGENT
+        && agent.bytes().all(|byte| byte == b' ' || byte.is_ascii_alphanumeric() || b"/.-_:;,()+".contains(&byte))
+    {
+        return agent.into_owned();
+    }
+    agent.chars().take(LONGEST_AGENT).flat_map(char::escape_debug).collect()
 }
 
 const LONGEST_AGENT: usize = 200;

@@ -10,7 +10,22 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 pub(super) struct Entity {
     pub(super) size_bytes: u64,
     pub(super) etag: HeaderValue,
-    pub(super) modified: SystemTime,
+    pub(super) modified: Modified,
+}
+
+/// A time as clients see it: in whole seconds, with its text.
+#[derive(Clone, Debug)]
+pub(super) struct Modified {
+    time: SystemTime,
+    pub(super) header: HeaderValue,
+}
+
+impl From<SystemTime> for Modified {
+    fn from(time: SystemTime) -> Self {
+        // A date of HTTP is always a header value.
+        let header = HeaderValue::from_str(&httpdate::fmt_http_date(time));
+        Self { time, header: header.unwrap_or(HeaderValue::from_static("")) }
+    }
 }
 
 /// Which part of it to answer with.
@@ -46,7 +61,7 @@ impl Entity {
             return tags.any(|tag| tag == "*" || tag.as_bytes() == self.etag.as_bytes());
         }
         let since = text(headers, &header::IF_MODIFIED_SINCE).and_then(|date| httpdate::parse_http_date(date).ok());
-        since.is_some_and(|since| self.modified <= since)
+        since.is_some_and(|since| self.modified.time <= since)
     }
 
     /// Whether a range of what the client has fits to what is here (`If-Range`). Without this a download resumed over a
@@ -54,7 +69,7 @@ impl Entity {
     fn is_unchanged(&self, headers: &HeaderMap) -> bool {
         let Some(condition) = headers.get(header::IF_RANGE) else { return true };
         let date = condition.to_str().ok().and_then(|date| httpdate::parse_http_date(date).ok());
-        condition == self.etag || date == Some(self.modified)
+        condition == self.etag || date == Some(self.modified.time)
     }
 
     /// One range is honoured. Several, and other units, are answered with the whole, as the RFC allows.
@@ -89,7 +104,7 @@ mod tests {
 
     fn entity() -> Entity {
         let modified = httpdate::parse_http_date("Mon, 23 Nov 2026 05:22:00 GMT").unwrap();
-        Entity { size_bytes: 100, etag: HeaderValue::from_static("\"abc\""), modified }
+        Entity { size_bytes: 100, etag: HeaderValue::from_static("\"abc\""), modified: modified.into() }
     }
 
     fn select(fields: &[(HeaderName, &str)]) -> Selection {

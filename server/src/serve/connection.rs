@@ -1,16 +1,21 @@
 //! Connections: accepting them, TLS, and HTTP on top.
 
+use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
-use axum::http::{Request, Uri};
+use axum::http::{Request, Response, Uri};
+use bytes::Bytes;
+use http_body::Body;
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,7 +23,6 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::page::PlainPort;
 use super::stall::Impatient;
 use crate::limits::Limits;
 
@@ -26,26 +30,52 @@ use crate::limits::Limits;
 #[derive(Clone)]
 pub(super) enum Listener {
     /// TLS only.
-    Tls(TlsAcceptor),
+    Tls(TlsConfig),
     /// Plain HTTP only.
     Plain,
     /// Both: the first byte tells. Stock templates of the GPG era fall back to plain HTTP on the same port.
-    Both(TlsAcceptor),
+    Both(TlsConfig),
+}
+
+/// The certificate and protocols of connections that are made now.
+type TlsConfig = Arc<ArcSwap<rustls::ServerConfig>>;
+
+/// What answers the requests of a port.
+pub(super) trait Answer: Clone + Send + Sync + 'static {
+    /// The body of an answer.
+    type Body: Body<Data = Bytes, Error = axum::Error> + Send + 'static;
+
+    /// Answers a request, whose path has no runs of slashes.
+    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send;
+}
+
+impl Answer for Router {
+    type Body = axum::body::Body;
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Self::Body> {
+        let Ok(response) = TowerToHyperService::new(self.clone()).call(request).await;
+        response
+    }
 }
 
 /// Accepts connections and serves them.
 #[derive(Clone)]
-pub(super) struct Accepting {
-    router: Router,
+pub(super) struct Accepting<A> {
+    answer: A,
     limits: Limits,
     slots: Arc<Semaphore>,
     /// Changes once when connections should finish what they do; dropped by each when it has.
     stop: watch::Receiver<()>,
 }
 
-impl Accepting {
-    pub(super) fn new(router: Router, limits: Limits, stop: watch::Receiver<()>) -> Self {
-        Self { router, limits, slots: Arc::new(Semaphore::new(limits.connections)), stop }
+impl<A: Answer> Accepting<A> {
+    pub(super) fn new(answer: A, limits: Limits, stop: watch::Receiver<()>) -> Self {
+        Self { answer, limits, slots: Arc::new(Semaphore::new(limits.connections)), stop }
+    }
+
+    /// The same for a port that is answered otherwise; the limits are those of both together.
+    pub(super) fn answering(self, answer: A) -> Self {
+        Self { answer, ..self }
     }
 
     /// Serves the connections of one port. Beyond the limit they wait in the kernel's queue.
@@ -73,63 +103,71 @@ impl Accepting {
 
     async fn serve(self, stream: TcpStream, listener: Listener) -> io::Result<()> {
         stream.set_nodelay(true)?;
-        let is_plain_port = matches!(listener, Listener::Plain);
-        let acceptor = match listener {
+        let config = match listener {
             Listener::Plain => None,
-            Listener::Tls(acceptor) => Some(acceptor),
-            Listener::Both(acceptor) => {
+            Listener::Tls(config) => Some(config),
+            Listener::Both(config) => {
                 let mut first = [0];
                 let count = timeout(self.limits.handshake, stream.peek(&mut first)).await??;
-                (count == 0 || first == [TLS_HANDSHAKE]).then_some(acceptor)
+                (count == 0 || first == [TLS_HANDSHAKE]).then_some(config)
             }
         };
         let stream = Impatient::new(stream, self.limits.stalled);
-        let Some(acceptor) = acceptor else { return self.speak(stream, false, is_plain_port).await };
+        let Some(config) = config else { return self.speak(stream, false).await };
+        let acceptor = TlsAcceptor::from(config.load_full());
         let stream = timeout(self.limits.handshake, acceptor.accept(stream)).await??;
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        self.speak(stream, is_http2, false).await
+        self.speak(stream, is_http2).await
     }
 
     /// HTTP over an established stream. The version is known beforehand, so no client can linger over its first bytes.
     async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-        mut self,
+        self,
         stream: S,
         is_http2: bool,
-        is_plain_port: bool,
     ) -> io::Result<()> {
-        let router = TowerToHyperService::new(self.router);
+        let Self { answer, limits, stop, .. } = self;
+        let stream = TokioIo::new(stream);
         let service = service_fn(move |request| {
-            let mut request = normalised(request);
-            if is_plain_port {
-                request.extensions_mut().insert(PlainPort);
-            }
-            router.call(request)
+            let answer = answer.clone();
+            async move { Ok::<_, Infallible>(answer.answer(normalised(request)).await) }
         });
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.limits.head)
-            .max_headers(self.limits.headers)
-            .max_buf_size(self.limits.head_bytes);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .keep_alive_interval(self.limits.head)
-            .keep_alive_timeout(self.limits.head)
-            .max_concurrent_streams(self.limits.streams_per_connection)
-            .max_header_list_size(u32::try_from(self.limits.head_bytes).unwrap_or(u32::MAX));
-        let builder = if is_http2 { builder.http2_only() } else { builder.http1_only() };
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-        let result = tokio::select! {
-            result = connection.as_mut() => result,
-            _ = self.stop.changed() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        result.map_err(io::Error::other)
+        if is_http2 {
+            let mut builder = http2::Builder::new(TokioExecutor::new());
+            builder
+                .timer(TokioTimer::new())
+                .keep_alive_interval(limits.head)
+                .keep_alive_timeout(limits.head)
+                .max_concurrent_streams(limits.streams_per_connection)
+                .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX));
+            Box::pin(until_stopped(builder.serve_connection(stream, service), stop)).await
+        } else {
+            let mut builder = http1::Builder::new();
+            builder
+                .timer(TokioTimer::new())
+                .header_read_timeout(limits.head)
+                .max_headers(limits.headers)
+                .max_buf_size(limits.head_bytes);
+            until_stopped(builder.serve_connection(stream, service), stop).await
+        }
     }
+}
+
+/// Serves a connection to its end, or until what it does is finished when the server stops.
+async fn until_stopped<C>(connection: C, mut stop: watch::Receiver<()>) -> io::Result<()>
+where
+    C: GracefulConnection<Error = hyper::Error>,
+{
+    let mut connection = pin!(connection);
+    let result = tokio::select! {
+        biased;
+        result = connection.as_mut() => result,
+        _ = stop.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    result.map_err(io::Error::other)
 }
 
 /// Runs of slashes count as one, before anything is routed: stock templates write `//meta/1.0/…`.

@@ -55,11 +55,6 @@ impl Files {
         &self.store
     }
 
-    /// How much of a file is read at a time.
-    pub(super) fn read_bytes(&self) -> usize {
-        self.limits.read_bytes
-    }
-
     /// Opens a file; `None` when there is none. It blocks.
     pub(super) fn open(&self, build: &BuildId, file: &StoreFile) -> io::Result<Option<Opened>> {
         let path = self.store.directory(build).join(&*file.name());
@@ -70,7 +65,7 @@ impl Files {
         };
         let metadata = opened.metadata()?;
         let (size_bytes, modified) = (metadata.len(), metadata.modified()?);
-        let entity = |etag: HeaderValue| Entity { size_bytes, etag, modified };
+        let entity = |etag: HeaderValue| Entity { size_bytes, etag, modified: modified.into() };
         match file {
             StoreFile::Recorded(_) | StoreFile::Delta(..) => {
                 let Some(digest) = self.digest(build, file)? else { return Ok(None) };

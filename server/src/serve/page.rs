@@ -94,7 +94,7 @@ struct Wanted {
 pub(super) async fn show(state: &Arc<State>, request: &Parts, page: Page) -> Response {
     if page == Page::Style {
         let bytes = Bytes::from_static(STYLE.as_bytes());
-        return secured(answer_bytes(request, &bytes, "text/css; charset=utf-8", state.started));
+        return secured(answer_bytes(request, &bytes, "text/css; charset=utf-8", &state.started));
     }
     let (snapshot, now) = (state.current.load_full(), Timestamp::from(SystemTime::now()));
     let detail = match &page {

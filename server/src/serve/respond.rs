@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use axum::body::Body;
 use axum::extract::{Request, State as StateOf};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use formats::digest::Sha256;
@@ -16,7 +16,7 @@ use formats::time::Timestamp;
 
 use super::State;
 use super::body::FileBody;
-use super::conditional::{Entity, Selection};
+use super::conditional::{Entity, Modified, Selection};
 use super::document::{Cache, Document, content_type, etag};
 use super::file::{Content, Opened};
 use super::page;
@@ -34,6 +34,16 @@ pub(super) async fn ready(StateOf(state): StateOf<Arc<State>>) -> Response {
     if is_valid { (StatusCode::OK, "ok\n").into_response() } else { phrase(StatusCode::SERVICE_UNAVAILABLE) }
 }
 
+/// A document that a request asks for by its plain name; `None` when something else is asked for.
+pub(super) async fn document<B>(state: &State, request: &axum::http::Request<B>) -> Option<Response> {
+    if ![Method::GET, Method::HEAD].contains(request.method()) {
+        return None;
+    }
+    let snapshot = state.current.load_full();
+    let document = snapshot.document(request.uri().path().strip_prefix('/')?).await?;
+    Some(answer_document(request.method(), request.headers(), document, snapshot.modified()))
+}
+
 /// Everything of the repository.
 pub(super) async fn repository(StateOf(state): StateOf<Arc<State>>, request: Request) -> Response {
     let (request, _) = request.into_parts();
@@ -46,7 +56,7 @@ pub(super) async fn repository(StateOf(state): StateOf<Arc<State>>, request: Req
         Ok(Route::Document(path)) => {
             let snapshot = state.current.load_full();
             match snapshot.document(&path).await {
-                Some(document) => answer_document(&request, document, snapshot.modified()),
+                Some(document) => answer_document(&request.method, &request.headers, document, snapshot.modified()),
                 None => phrase(StatusCode::NOT_FOUND),
             }
         }
@@ -79,11 +89,12 @@ pub(super) fn phrase(status: StatusCode) -> Response {
     (status, cache, format!("{text}\n")).into_response()
 }
 
-fn answer_document(request: &Parts, document: &Document, modified: SystemTime) -> Response {
-    let encoded = document.encoding(&request.headers);
+fn answer_document(method: &Method, headers: &HeaderMap, document: &Document, modified: &Modified) -> Response {
+    let encoded = document.encoding(headers);
     let (bytes, etag) = encoded.map_or((&document.bytes, &document.etag), |encoded| (&encoded.bytes, &encoded.etag));
-    let entity = Entity { size_bytes: bytes.len() as u64, etag: etag.clone(), modified };
-    let mut response = answer(request, &entity, document.content_type, document.cache, |part| slice(bytes, part));
+    let entity = Entity { size_bytes: bytes.len() as u64, etag: etag.clone(), modified: modified.clone() };
+    let answer = Answering { method, headers, content_type: document.content_type, cache: document.cache };
+    let mut response = answer.with(&entity, |part| slice(bytes, part));
     if document.encodings.is_some() {
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     }
@@ -99,10 +110,11 @@ pub(super) fn answer_bytes(
     request: &Parts,
     bytes: &Bytes,
     content_type: &'static str,
-    modified: SystemTime,
+    modified: &Modified,
 ) -> Response {
-    let entity = Entity { size_bytes: bytes.len() as u64, etag: etag(&Sha256::of(bytes)), modified };
-    answer(request, &entity, content_type, Cache::Revalidate, |part| slice(bytes, part))
+    let entity = Entity { size_bytes: bytes.len() as u64, etag: etag(&Sha256::of(bytes)), modified: modified.clone() };
+    let (method, headers) = (&request.method, &request.headers);
+    Answering { method, headers, content_type, cache: Cache::Revalidate }.with(&entity, |part| slice(bytes, part))
 }
 
 fn slice(bytes: &Bytes, part: Range<u64>) -> Body {
@@ -111,56 +123,63 @@ fn slice(bytes: &Bytes, part: Range<u64>) -> Body {
 }
 
 fn answer_file(request: &Parts, state: &State, opened: Opened, name: &str) -> Response {
-    // A connection of HTTP/2 can ask for many files at once.
-    let piece_bytes = state.files.read_bytes() / if request.version == Version::HTTP_2 { 4 } else { 1 };
-    answer(request, &opened.entity, content_type(name), Cache::Immutable, |part| match opened.content {
+    let (method, headers) = (&request.method, &request.headers);
+    let answering = Answering { method, headers, content_type: content_type(name), cache: Cache::Immutable };
+    answering.with(&opened.entity, |part| match opened.content {
         Content::Bytes(bytes) => slice(&bytes, part),
-        Content::File(file) => Body::new(FileBody::new(file, part, piece_bytes)),
+        Content::File(file) => Body::new(FileBody::new(file, part, &state.buffers)),
     })
 }
 
-/// Answers with the part of an entity that was asked for. `body` makes the body of a part that lies within it.
-fn answer(
-    request: &Parts,
-    entity: &Entity,
+/// What an answer is made for, and what is said of every part of it.
+struct Answering<'a> {
+    method: &'a Method,
+    headers: &'a HeaderMap,
     content_type: &'static str,
     cache: Cache,
-    body: impl FnOnce(Range<u64>) -> Body,
-) -> Response {
-    let size = entity.size_bytes;
-    let (status, part) = match entity.select(&request.method, &request.headers) {
-        Selection::Whole => (StatusCode::OK, Some(0..size)),
-        Selection::Part(part) => (StatusCode::PARTIAL_CONTENT, Some(part)),
-        Selection::NotModified => (StatusCode::NOT_MODIFIED, None),
-        Selection::Unsatisfiable => {
-            let all = HeaderValue::from_str(&format!("bytes */{size}"));
-            let range = all.map(|all| [(header::CONTENT_RANGE, all)]);
-            return match range {
-                Ok(range) => (range, phrase(StatusCode::RANGE_NOT_SATISFIABLE)).into_response(),
-                Err(_) => phrase(StatusCode::RANGE_NOT_SATISFIABLE),
-            };
-        }
-    };
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::ETAG, entity.etag.clone());
-    headers.insert(header::CACHE_CONTROL, cache.header());
-    if let Ok(modified) = HeaderValue::from_str(&httpdate::fmt_http_date(entity.modified)) {
-        headers.insert(header::LAST_MODIFIED, modified);
-    }
-    let Some(part) = part else { return response };
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(part.end - part.start));
-    if status == StatusCode::PARTIAL_CONTENT
-        && let Ok(range) = HeaderValue::from_str(&format!("bytes {}-{}/{size}", part.start, part.end.saturating_sub(1)))
-    {
-        headers.insert(header::CONTENT_RANGE, range);
-    }
-    if request.method == Method::GET {
-        *response.body_mut() = body(part);
-    }
-    response
 }
+
+impl Answering<'_> {
+    /// Answers with the part of an entity that was asked for. `body` makes the body of a part that lies within it.
+    fn with(self, entity: &Entity, body: impl FnOnce(Range<u64>) -> Body) -> Response {
+        let size = entity.size_bytes;
+        let (status, part) = match entity.select(self.method, self.headers) {
+            Selection::Whole => (StatusCode::OK, Some(0..size)),
+            Selection::Part(part) => (StatusCode::PARTIAL_CONTENT, Some(part)),
+            Selection::NotModified => (StatusCode::NOT_MODIFIED, None),
+            Selection::Unsatisfiable => {
+                let all = HeaderValue::from_str(&format!("bytes */{size}"));
+                let range = all.map(|all| [(header::CONTENT_RANGE, all)]);
+                return match range {
+                    Ok(range) => (range, phrase(StatusCode::RANGE_NOT_SATISFIABLE)).into_response(),
+                    Err(_) => phrase(StatusCode::RANGE_NOT_SATISFIABLE),
+                };
+            }
+        };
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.reserve(MOST_FIELDS);
+        headers.insert(header::ETAG, entity.etag.clone());
+        headers.insert(header::CACHE_CONTROL, self.cache.header());
+        headers.insert(header::LAST_MODIFIED, entity.modified.header.clone());
+        let Some(part) = part else { return response };
+        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(part.end - part.start));
+        if status == StatusCode::PARTIAL_CONTENT
+            && let Ok(range) =
+                HeaderValue::from_str(&format!("bytes {}-{}/{size}", part.start, part.end.saturating_sub(1)))
+        {
+            headers.insert(header::CONTENT_RANGE, range);
+        }
+        if self.method == Method::GET {
+            *response.body_mut() = body(part);
+        }
+        response
+    }
+}
+
+/// The fields of an answer of this module, and those that HTTP itself adds.
+const MOST_FIELDS: usize = 12;

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use formats::certificate::Certificate;
 use tokio::time::Instant;
 
+use super::conditional::Modified;
 use super::document::Document;
 use super::page;
 use super::page::listing::Listing;
@@ -33,6 +34,7 @@ pub(super) struct Snapshot {
     /// The old signatures of indexes that changed, by the path of the index.
     old_signatures: HashMap<String, Document>,
     settled: Instant,
+    modified: Modified,
 }
 
 impl Snapshot {
@@ -49,7 +51,8 @@ impl Snapshot {
         });
         let (documents, old_signatures) = (documents.collect(), HashMap::new());
         let (pages, listing) = (page::Made::default(), OnceLock::new());
-        Ok(Self { edition, certificates, pages, listing, documents, old_signatures, settled: Instant::now() })
+        let (settled, modified) = (Instant::now(), SystemTime::from(edition.published).into());
+        Ok(Self { edition, certificates, pages, listing, documents, old_signatures, settled, modified })
     }
 
     /// This generation as the one after `previous`.
@@ -110,8 +113,8 @@ impl Snapshot {
     }
 
     /// The time of publication, which is when every document was made as far as clients can tell.
-    pub(super) fn modified(&self) -> SystemTime {
-        self.edition.published.into()
+    pub(super) fn modified(&self) -> &Modified {
+        &self.modified
     }
 }
 
@@ -139,6 +142,7 @@ mod tests {
             documents: documents.collect(),
             old_signatures: HashMap::new(),
             settled: Instant::now(),
+            modified: SystemTime::UNIX_EPOCH.into(),
         }
     }
 
