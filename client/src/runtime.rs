@@ -11,7 +11,7 @@
 //!                      │ in init's namespaces and cgroups
 //! ```
 //!
-//! Launcher and joiner touch the container's namespaces and run from a sealed copy of the program. There is no daemon:
+//! Launcher and joiner touch the container's namespaces and run from a program that nobody in there can change. There is no daemon:
 //! what is known of a container is in its state directory, and each command compares it with the processes that exist.
 //!
 //! The functions here block and must not be called from asynchronous code. A program other than `rootcellar` says with
@@ -226,7 +226,9 @@ impl Container {
             directory: options.directory.clone(),
         };
         let request = executable::pass(&request).map_err(failed("write", "the request"))?;
-        let (mut command, _copy) = self.executable.sealed_command().map_err(failed("copy", "/proc/self/exe"))?;
+        let map = self.state.plan()?.idmap;
+        let (mut command, _kept) =
+            self.executable.protected_command(&map).map_err(failed("protect", "/proc/self/exe"))?;
         command.arg("join").arg(request.as_raw_fd().to_string());
         run(&mut command).map_err(failed("execute", "/proc/self/exe"))
     }

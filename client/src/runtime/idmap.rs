@@ -106,6 +106,11 @@ impl IdMap {
         Ok((root(&self.users, "user")?, root(&self.groups, "group")?))
     }
 
+    /// Whether this user of the host is one in the container.
+    pub(crate) fn reaches_user(&self, uid: u32) -> bool {
+        self.users.iter().any(|range| uid.checked_sub(range.outside).is_some_and(|offset| offset < range.count))
+    }
+
     /// Whether the container has a group of this number.
     pub(crate) fn has_group(&self, gid: u32) -> bool {
         self.groups.iter().any(|range| gid.checked_sub(range.inside).is_some_and(|offset| offset < range.count))

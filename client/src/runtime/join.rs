@@ -1,6 +1,6 @@
 //! `exec`: one more process in a running container.
 //!
-//! The calling program is replaced by, or starts, a sealed copy of itself with one thread. That enters the cgroups and
+//! The calling program is replaced by, or starts, a protected twin of itself with one thread. That enters the cgroups and
 //! the namespaces of init and forks the command, which the container sees only from there on: nothing of ours is open
 //! in it, its `/proc/self/exe` cannot be written, and until it executes the command it cannot be traced.
 

@@ -2,8 +2,8 @@
 //!
 //! The engine forks without exec and runs ordinary code in the child, so it must never be called in a process with
 //! threads; it also knows neither the `name=systemd` hierarchy nor the `unified` one of a hybrid host. So the launcher
-//! enters those itself, and is executed from a sealed copy of our program, because the
-//! engine's child shows it to the container.
+//! enters those itself, and is executed where nobody in the container can change our program, because the engine's
+//! child shows it to the container.
 
 use std::fs::File;
 use std::io::{BufRead, Write};

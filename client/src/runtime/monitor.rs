@@ -151,7 +151,8 @@ impl Monitor {
             self.cgroup.give_to(&self.plan.idmap).map_err(|error| chain(&error))?;
         }
         let socket = ConsoleSocket::listen(Path::new("console.sock")).map_err(|error| chain(&error))?;
-        let (mut command, _copy) = Executable::default().sealed_command().map_err(|error| chain(&error))?;
+        let (mut command, _copy) =
+            Executable::default().protected_command(&self.plan.idmap).map_err(|error| chain(&error))?;
         command.arg("launch").arg(self.state.path());
         let mut launcher = Launcher::spawn(command, self.state.file("monitor.log"))?;
         let outcome = (|| {

@@ -75,15 +75,20 @@ fn system_calls_are_filtered_for_init_and_for_commands() {
 }
 
 #[test]
-fn what_enters_a_container_runs_from_a_sealed_copy_of_our_program() {
+fn what_enters_a_container_runs_from_a_program_that_even_root_cannot_write() {
     let Some(host) = running("") else { return };
     // `exec` becomes the process that enters, so the child is that process.
     let mut child = host.command(["exec", "web1", "--", "sleep", "1000"]).spawn().unwrap();
     eventually("the command", || host.script("web1", "ps | grep -c '[s]leep 1000'").stdout.trim() == "2");
-    let executable = fs::read_link(format!("/proc/{}/exe", child.id())).unwrap();
-    assert_eq!(executable.to_str(), Some("/memfd:rootcellar (deleted)"));
+    // What root of a container would keep, to write to it when nobody executes it any more (CVE-2019-5736).
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+    let kept = rustix::fs::open(format!("/proc/{}/exe", child.id()), flags, rustix::fs::Mode::empty()).unwrap();
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(143));
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&kept));
+    let written = fs::File::options().write(true).open(path).and_then(|mut file| std::io::Write::write(&mut file, b""));
+    let refusal = written.unwrap_err().raw_os_error();
+    assert!(matches!(refusal, Some(libc::EROFS | libc::EPERM)), "{refusal:?}");
 }
 
 #[test]
