@@ -8,6 +8,7 @@ mod embedded_unprivileged;
 mod gpg_peers;
 mod key_change;
 mod lxc_api;
+mod nginx;
 mod python_lxc;
 mod quickstart;
 mod refusals;

@@ -85,6 +85,16 @@ impl Channel {
         Ok(writer.put(&path, &[json.as_slice(), b"\n"].concat(), 0o644)?)
     }
 
+    /// Adds a build to a channel; false if it was there.
+    pub fn offer(writer: &Writer, name: &Name, build: &BuildId) -> Result<bool, ChannelError> {
+        let mut channel = Self::read(writer, name)?;
+        let is_new = channel.builds.insert(build.clone());
+        if is_new {
+            channel.write(writer)?;
+        }
+        Ok(is_new)
+    }
+
     /// What each publish changed, oldest first.
     pub fn history(&self) -> &[Change] {
         &self.history

@@ -9,7 +9,9 @@ use formats::time::Timestamp;
 use terminal::log::{LogArgs, Priority};
 use terminal::{ExitStatus, Printer, finish};
 
-use crate::commands::{delta, import, keys, list, pin, promote, prune, publish, rollback, serve, verify};
+use crate::commands::{
+    delta, export, import, keys, list, pin, promote, prune, publish, rollback, serve, token, verify,
+};
 use crate::data::DataDir;
 use crate::error::Error;
 
@@ -46,6 +48,9 @@ enum Command {
     Pin(pin::PinArgs),
     Unpin(pin::UnpinArgs),
     Verify(verify::VerifyArgs),
+    Export(export::ExportArgs),
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     Serve(serve::ServeArgs),
 }
 
@@ -96,7 +101,9 @@ fn run_command(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
         Command::Prune(args) => prune::run(&args, &context),
         Command::Pin(args) => pin::pin(&args, &context),
         Command::Unpin(args) => pin::unpin(&args, &context),
+        Command::Export(args) => export::run(&args, &context),
         Command::Verify(args) => verify::run(&args, &context),
+        Command::Token(command) => token::run(&command, &context),
         Command::Serve(args) => serve::run(&args, &context),
     }
 }
@@ -135,6 +142,10 @@ mod tests {
             "pin debian/trixie/amd64/default@20261123_0522",
             "unpin debian/trixie/amd64/default@20261123_0522",
             "verify",
+            "token create builder1 --images debian/*/*/* --channel staging --validity 90d",
+            "token list --format json",
+            "token revoke builder1 --database postgres://localhost/x",
+            "export /srv/images --copy --grace 2d",
             "serve --listen 127.0.0.1:0 --plain-listen 127.0.0.1:0 --tls-cert c --tls-key k --config f",
         ] {
             let words = std::iter::once("rootcellar-server").chain(line.split(' '));

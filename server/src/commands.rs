@@ -1,6 +1,7 @@
 //! One file per command: what it takes, and what it does.
 
 pub mod delta;
+pub mod export;
 pub mod import;
 pub mod keys;
 pub mod list;
@@ -10,6 +11,7 @@ pub mod prune;
 pub mod publish;
 pub mod rollback;
 pub mod serve;
+pub mod token;
 pub mod verify;
 
 use std::time::SystemTime;

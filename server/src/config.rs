@@ -28,6 +28,8 @@ pub struct Config {
     pub names: Option<Vec<String>>,
     /// The validity of generations.
     pub validity: Option<Span>,
+    /// The operations database, if it is not the one in the data directory.
+    pub database: Option<String>,
     /// How many builds of each image `prune` keeps.
     pub keep: Option<usize>,
     /// `prune` keeps builds that are younger.
@@ -117,7 +119,7 @@ mod tests {
         assert_eq!(config.names, Some(Vec::new()));
         assert_eq!((config.keep, config.grace), (Some(Retention::KEEP), Some(Retention::GRACE)));
         assert!(config.older_than.is_some());
-        assert!(config.metrics_listen.is_some());
+        assert!(config.metrics_listen.is_some() && config.database.is_some());
         assert!(config.plain_listen.is_some() && config.tls_cert.is_some() && config.tls_key.is_some());
     }
 

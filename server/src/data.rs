@@ -23,6 +23,8 @@ use crate::files;
 /// ├── deltas.json                                                   which deltas stand beside builds
 /// ├── making/                                                        0700; deltas that are not whole yet
 /// ├── delta.lock                                                     held by the one maker of deltas
+/// ├── uploads/<id>/                                                  0700; builds that are on their way in
+/// ├── operations.sqlite                                              0600; tokens, unless another database is configured
 /// ├── quarantine/<distribution>/…/<serial>/                          0700; damaged builds, out of the store
 /// ├── generations/<repository serial>/                               all documents of one generation, laid out as served:
 /// │   ├── meta/1.0/index-{system,user}[.1 … .7][.asc]                channel `stable` at the top,
@@ -62,7 +64,7 @@ impl DataDir {
         for directory in [this.images(), this.channels(), this.generations()] {
             fs::create_dir_all(directory)?;
         }
-        for private in [this.keys(), this.tls(), this.staging(), this.quarantine(), this.making()] {
+        for private in [this.keys(), this.tls(), this.staging(), this.quarantine(), this.making(), this.uploads()] {
             if !private.is_dir() {
                 fs::create_dir_all(&private)?;
                 fs::set_permissions(&private, Permissions::from_mode(0o700))?;
@@ -122,6 +124,16 @@ impl DataDir {
     /// Where deltas are made. It is not the staging directory, because they take minutes and no writer waits for them.
     pub fn making(&self) -> PathBuf {
         self.root.join("making")
+    }
+
+    /// Builds that are on their way in.
+    pub fn uploads(&self) -> PathBuf {
+        self.root.join("uploads")
+    }
+
+    /// The operations database, unless another one is configured.
+    pub fn operations(&self) -> PathBuf {
+        self.root.join("operations.sqlite")
     }
 
     /// Where damaged builds are moved.

@@ -10,7 +10,9 @@ use crate::catalog::CatalogError;
 use crate::channel::ChannelError;
 use crate::config::ConfigError;
 use crate::delta::DeltaError;
+use crate::export::ExportError;
 use crate::keys::KeysError;
+use crate::operations::OperationsError;
 use crate::publish::PublishError;
 use crate::retention::RetentionError;
 use crate::serve::ServeError;
@@ -24,7 +26,7 @@ pub enum Error {
     Keys(#[from] KeysError),
     /// A certificate that could not be written.
     #[error("cannot export the certificates")]
-    Export(#[source] KeyError),
+    ExportKeys(#[source] KeyError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -37,6 +39,12 @@ pub enum Error {
     /// The deltas.
     #[error(transparent)]
     Delta(#[from] DeltaError),
+    /// The operations database.
+    #[error(transparent)]
+    Operations(#[from] OperationsError),
+    /// An export.
+    #[error(transparent)]
+    Export(#[from] ExportError),
     /// What prune keeps.
     #[error(transparent)]
     Retention(#[from] RetentionError),
@@ -68,29 +76,37 @@ impl Advice for Error {
             Self::Channel(error) => error.hint(),
             Self::Retention(error) => error.hint(),
             Self::Delta(error) => error.hint(),
+            Self::Export(error) => error.hint(),
+            Self::Operations(error) => error.hint(),
             Self::Config(error) => error.hint(),
             Self::Serve(error) => error.hint(),
             Self::Io(error) | Self::Keys(KeysError::Io(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Some("choose another data directory with `--data DIR` or ROOTCELLAR_SERVER_DATA".to_owned())
             }
-            Self::Keys(_) | Self::Export(_) | Self::Store(_) | Self::Catalog(_) | Self::Log(_) | Self::Io(_) => None,
+            Self::Keys(_) | Self::ExportKeys(_) | Self::Store(_) | Self::Catalog(_) | Self::Log(_) | Self::Io(_) => {
+                None
+            }
         }
     }
 
     fn exit_status(&self) -> ExitStatus {
         match self {
             Self::Keys(KeysError::Missing { .. } | KeysError::Unusable { source: KeyError::NoPrimary { .. }, .. })
+            | Self::Export(ExportError::Unpublished)
             | Self::Config(_)
             | Self::Log(_) => ExitStatus::Refused,
             Self::Serve(error) if error.is_refusal() => ExitStatus::Refused,
+            Self::Operations(error) if error.is_refusal() => ExitStatus::Refused,
             Self::Channel(error) if error.is_refusal() => ExitStatus::Refused,
             Self::Retention(error) if error.is_refusal() => ExitStatus::Refused,
             Self::Keys(_)
+            | Self::ExportKeys(_)
             | Self::Export(_)
             | Self::Store(_)
             | Self::Catalog(_)
             | Self::Channel(_)
             | Self::Delta(_)
+            | Self::Operations(_)
             | Self::Retention(_)
             | Self::Publish(_)
             | Self::Serve(_)

@@ -13,6 +13,9 @@
 //! | [`catalog`], [`offers`] | what the store says about its builds, and which clients each suits |
 //! | [`documents`] | the documents of a generation as values: index, streams, certificates |
 //! | [`generation`], [`publish`] | generations on disk, and how a new one becomes visible |
+//! | [`export`] | what is published as plain files, for other web servers |
+//! | [`operations`], [`token`] | the operations database, and the tokens of builders in it |
+//! | [`upload`] | builds that are on their way in |
 //! | [`config`], [`tls`], [`serve`] | the running server, with the pages for people |
 //! | [`checkpoint`], [`files`], [`limits`] | where tests kill us, files that appear whole, every limit |
 //!
@@ -28,6 +31,7 @@ pub mod config;
 pub mod data;
 pub mod delta;
 pub mod documents;
+pub mod export;
 pub mod files;
 pub mod generation;
 pub mod import;
@@ -35,12 +39,15 @@ pub mod keys;
 pub mod limits;
 pub mod lint;
 pub mod offers;
+pub mod operations;
 pub mod publish;
 pub mod quarantine;
 pub mod retention;
 pub mod serve;
 pub mod store;
 pub mod tls;
+pub mod token;
+pub mod upload;
 
 mod error;
 

@@ -17,6 +17,12 @@ pub struct Limits {
     pub delta_percent: u32,
     /// Largest file that is read whole to be served: signatures, sums, records.
     pub small_file_bytes: u64,
+    /// Largest build that can be uploaded, the sum of its files.
+    pub upload_bytes: u64,
+    /// Uploads of one token under way.
+    pub uploads_per_token: usize,
+    /// How long after its beginning an upload may be completed.
+    pub upload_age: Duration,
     /// Connections served at a time; more wait to be accepted.
     pub connections: usize,
     /// Requests of one HTTP/2 connection at a time.
@@ -47,6 +53,9 @@ impl Default for Limits {
             delta_tar_bytes: formats::delta::TAR_MAX_BYTES,
             delta_percent: 60,
             small_file_bytes: 1 << 20,
+            upload_bytes: 16 << 30,
+            uploads_per_token: 16,
+            upload_age: Duration::from_hours(24),
             connections: 20_000,
             streams_per_connection: 100,
             head_bytes: 16 << 10,

@@ -4,6 +4,7 @@
 //! else is reachable: a path is parsed into a [`route::Route`] or answered with a fixed phrase.
 
 mod access_log;
+mod api;
 mod body;
 mod conditional;
 mod connection;
@@ -24,6 +25,7 @@ mod systemd;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -39,6 +41,7 @@ use crate::commands::host_name;
 use crate::data::DataDir;
 use crate::generation::Generation;
 use crate::limits::Limits;
+use crate::operations::{Operations, OperationsError};
 use crate::publish::Publisher;
 use crate::tls::{TlsError, TlsFiles};
 use connection::{Accepting, Listener};
@@ -65,6 +68,8 @@ pub struct Settings {
     pub fingerprint: String,
     /// The validity of generations this server makes.
     pub validity: Span,
+    /// The address of the operations database, if it is not the one in the data directory.
+    pub database: Option<String>,
     /// The limits.
     pub limits: Limits,
 }
@@ -91,6 +96,16 @@ struct State {
     metrics: metrics::Metrics,
     buffers: Arc<body::Buffers>,
     started: conditional::Modified,
+    api: Arc<api::Api>,
+    /// Whether a generation is wanted that shows what was uploaded.
+    is_publish_wanted: AtomicBool,
+}
+
+impl State {
+    /// Asks for a new generation, soon.
+    fn publish(&self) {
+        self.is_publish_wanted.store(true, Ordering::Release);
+    }
 }
 
 /// Runs the server until SIGTERM or SIGINT; answers under way are finished. `ready` is called once connections are
@@ -115,6 +130,7 @@ async fn serve(
     ready: impl FnOnce(&Listening) -> io::Result<()>,
 ) -> Result<(), ServeError> {
     let current = Generation::current(&settings.data)?.ok_or(ServeError::NoGeneration)?;
+    let operations = Operations::new(&settings.data, settings.database.as_deref())?;
     let passed = systemd::Passed::take()?;
     let (tls, tls_address) = match passed.tls {
         Some(passed) => with_address(passed)?,
@@ -136,6 +152,8 @@ async fn serve(
         metrics: metrics::Metrics::new(),
         buffers: Arc::new(body::Buffers::new(settings.limits.read_bytes)),
         started: SystemTime::now().into(),
+        api: Arc::new(api::Api::new(settings.data.clone(), operations, settings.limits, printer.clone())),
+        is_publish_wanted: AtomicBool::new(false),
     });
     let (stop, stopped) = watch::channel(());
     let watching = Accepting::new(watchers(Arc::clone(&state)), settings.limits, stopped.clone());
@@ -193,6 +211,7 @@ fn router(state: Arc<State>) -> Router {
         .route("/healthz", get(respond::health))
         .route("/readyz", get(respond::ready))
         .route("/pks/lookup", get(hkp::lookup))
+        .merge(api::routes())
         .fallback(respond::repository)
         .with_state(state)
 }
@@ -266,6 +285,9 @@ pub enum ServeError {
     /// The certificate.
     #[error(transparent)]
     Tls(TlsError),
+    /// The operations database.
+    #[error(transparent)]
+    Operations(#[from] OperationsError),
     /// Nothing was ever published.
     #[error("nothing was published yet")]
     NoGeneration,
@@ -286,6 +308,7 @@ impl ServeError {
             }
             Self::Bind { .. } => Some("an address is written `127.0.0.1:8443` or `[::]:8443`".to_owned()),
             Self::NoGeneration => Some("`rootcellar-server publish` makes the first generation".to_owned()),
+            Self::Operations(error) => error.hint(),
             Self::Name { .. } | Self::Tls(_) | Self::Io(_) => None,
         }
     }
@@ -296,6 +319,7 @@ impl ServeError {
             Self::Bind { .. } | Self::Name { .. } | Self::Tls(TlsError::Unreadable { .. } | TlsError::Unusable(_)) => {
                 true
             }
+            Self::Operations(error) => error.is_refusal(),
             Self::Tls(TlsError::Authority(_) | TlsError::Io(_)) | Self::NoGeneration | Self::Io(_) => false,
         }
     }

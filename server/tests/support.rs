@@ -1,9 +1,11 @@
 //! What the promises stand on: a server's data, its commands, and the running server.
 
+mod curl;
 mod http;
 mod program;
 mod server;
 
+pub(crate) use curl::{Curl, Reply};
 pub(crate) use http::{Connection, request};
 pub(crate) use program::{Outcome, is_installed, run};
 pub(crate) use server::{Server, World, files_below};

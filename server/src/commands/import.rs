@@ -71,7 +71,7 @@ fn import_one(
 ) -> Result<BuildId, OneError> {
     let imported = import(writer, keys, directory, context.now())?;
     let (Imported::New(build) | Imported::Known(build)) = &imported;
-    let selected = select(writer, build, channel)?;
+    let selected = Channel::offer(writer, channel, build).map_err(Error::from)?;
     let size = size(writer, build)?;
     let new = match (&imported, selected) {
         (Imported::New(_), _) => "Imported",
@@ -81,16 +81,6 @@ fn import_one(
     context.printer.say(format_args!("{new:<30}{build}  {}  channel {channel}", human::bytes(size)));
     context.printer.data(build);
     Ok(build.clone())
-}
-
-/// Adds a build to a channel; false if it was there.
-fn select(writer: &Writer, build: &BuildId, channel: &Name) -> Result<bool, Error> {
-    let mut channel = Channel::read(writer, channel)?;
-    let is_new = channel.builds.insert(build.clone());
-    if is_new {
-        channel.write(writer)?;
-    }
-    Ok(is_new)
 }
 
 fn size(writer: &Writer, build: &BuildId) -> Result<u64, Error> {

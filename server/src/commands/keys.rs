@@ -145,7 +145,7 @@ fn revoke(args: &RevokeArgs, context: &Context) -> Result<ExitStatus, Error> {
 
 fn export(args: &ExportArgs, context: &Context) -> Result<ExitStatus, Error> {
     let certificates = Keys::existing(&context.data)?.certificates();
-    let armored = |certificate: &Certificate| certificate.to_armored().map_err(Error::Export);
+    let armored = |certificate: &Certificate| certificate.to_armored().map_err(Error::ExportKeys);
     let Some(directory) = &args.directory else {
         for certificate in &certificates {
             context.printer.data(String::from_utf8_lossy(&armored(certificate)?).trim_end());
@@ -157,7 +157,7 @@ fn export(args: &ExportArgs, context: &Context) -> Result<ExitStatus, Error> {
     let files = [
         ("repository.asc", armored(repository)?),
         ("compat.asc", armored(compat)?),
-        ("import-pubring.pgp", compat.to_binary().map_err(Error::Export)?),
+        ("import-pubring.pgp", compat.to_binary().map_err(Error::ExportKeys)?),
     ];
     for (name, content) in files {
         fs::write(directory.join(name), content)?;

@@ -51,6 +51,10 @@ pub struct ServeArgs {
     #[arg(long = "name", value_name = "NAME", value_delimiter = ',', env = "ROOTCELLAR_SERVER_NAMES")]
     names: Vec<String>,
 
+    /// Keep tokens in this database, `postgres://USER:PASSWORD@HOST/NAME` [default: SQLite in the data directory].
+    #[arg(long, value_name = "URL", env = "ROOTCELLAR_SERVER_DATABASE", hide_env_values = true)]
+    database: Option<String>,
+
     /// How long clients may use what this server signs [default: 2d].
     #[arg(long, env = "ROOTCELLAR_SERVER_VALIDITY")]
     validity: Option<Span>,
@@ -105,6 +109,7 @@ pub fn run(args: &ServeArgs, context: &Context) -> Result<ExitStatus, Error> {
         tls,
         fingerprint: keys.repository_fingerprint().to_string(),
         validity,
+        database: args.database.clone().or(config.database),
         limits: Limits::default(),
     };
     let introduction = Introduction {

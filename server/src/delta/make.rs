@@ -10,7 +10,8 @@ use fs_err as fs;
 use rustix::fs::{FlockOperation, flock};
 use terminal::Printer;
 
-use super::{DeltaError, DeltaId, Deltas, Step, squashfs, tar};
+use super::{DeltaError, DeltaId, Deltas, Step, squashfs, steps, tar};
+use crate::channel::Channel;
 use crate::checkpoint::checkpoint;
 use crate::data::DataDir;
 use crate::files;
@@ -34,6 +35,17 @@ pub enum Outcome {
     Made(DeltaId, FileDigest),
     /// It would not save enough.
     TooLarge(DeltaId),
+}
+
+/// Makes the deltas that lead to a build in the channels that offer it; whether there are any.
+pub fn make_for(data: &DataDir, build: &BuildId, limits: Limits, printer: &Printer) -> Result<bool, DeltaError> {
+    let steps = steps(&Channel::all(data)?).into_iter().filter(|step| step.build == *build);
+    let mut any = false;
+    for step in steps {
+        let outcomes = Maker::lock(data, limits, printer)?.make(&step, printer)?;
+        any |= outcomes.iter().any(|outcome| matches!(outcome, Outcome::Made(..)));
+    }
+    Ok(any)
 }
 
 impl Maker {

@@ -58,6 +58,10 @@ impl Answer for Router {
     }
 }
 
+/// The request came without TLS.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unencrypted;
+
 /// Accepts connections and serves them.
 #[derive(Clone)]
 pub(super) struct Accepting<A> {
@@ -113,11 +117,11 @@ impl<A: Answer> Accepting<A> {
             }
         };
         let stream = Impatient::new(stream, self.limits.stalled);
-        let Some(config) = config else { return self.speak(stream, false).await };
+        let Some(config) = config else { return self.speak(stream, false, false).await };
         let acceptor = TlsAcceptor::from(config.load_full());
         let stream = timeout(self.limits.handshake, acceptor.accept(stream)).await??;
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        self.speak(stream, is_http2).await
+        self.speak(stream, is_http2, true).await
     }
 
     /// HTTP over an established stream. The version is known beforehand, so no client can linger over its first bytes.
@@ -125,12 +129,17 @@ impl<A: Answer> Accepting<A> {
         self,
         stream: S,
         is_http2: bool,
+        is_encrypted: bool,
     ) -> io::Result<()> {
         let Self { answer, limits, stop, .. } = self;
         let stream = TokioIo::new(stream);
         let service = service_fn(move |request| {
             let answer = answer.clone();
-            async move { Ok::<_, Infallible>(answer.answer(normalised(request)).await) }
+            let mut request = normalised(request);
+            if !is_encrypted {
+                request.extensions_mut().insert(Unencrypted);
+            }
+            async move { Ok::<_, Infallible>(answer.answer(request).await) }
         });
         if is_http2 {
             let mut builder = http2::Builder::new(TokioExecutor::new());

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use formats::time::{Span, Timestamp};
@@ -49,9 +50,15 @@ impl Keeper {
                 }
             }
             let is_due = state.current.load().edition.is_due(now()) && Instant::now() >= not_before;
-            if is_due && let Some(publisher) = idle.take() {
+            if idle.is_none() {
+                continue;
+            }
+            let is_wanted = state.is_publish_wanted.swap(false, Ordering::AcqRel);
+            if (is_due || is_wanted)
+                && let Some(publisher) = idle.take()
+            {
                 let this = Arc::clone(&this);
-                publishing = Some(tokio::task::spawn_blocking(move || this.publish(publisher)));
+                publishing = Some(tokio::task::spawn_blocking(move || this.publish(publisher, is_wanted)));
             }
         }
     }
@@ -74,13 +81,14 @@ impl Keeper {
         Ok(())
     }
 
-    /// Makes a new generation, unless another process did while this one waited for its turn. The keys are read each
+    /// Makes a new generation; unless it is wanted for what it shows, not if another process did while this one waited
+    /// for its turn. The keys are read each
     /// time: they may have been renewed.
-    fn publish(&self, mut publisher: Publisher) -> (Publisher, Result<(), Error>) {
+    fn publish(&self, mut publisher: Publisher, is_wanted: bool) -> (Publisher, Result<(), Error>) {
         let result = (|| {
             let writer = self.data.write(&self.printer)?;
             let edition = Generation::current(&writer)?.map(|current| current.edition()).transpose()?;
-            if edition.is_none_or(|edition| edition.is_due(now())) {
+            if is_wanted || edition.is_none_or(|edition| edition.is_due(now())) {
                 let keys = Keys::existing(&writer)?;
                 publisher.publish(&writer, &keys, now(), self.validity, &self.printer)?;
             }

@@ -80,10 +80,20 @@ impl World {
 
     /// Starts the server on a free port, with further arguments.
     pub(crate) fn serve_with(&self, args: &[&str]) -> Server {
+        self.serve_by(self.command(), args)
+    }
+
+    /// Starts a server that is killed at a checkpoint.
+    pub(crate) fn serve_dying_at(&self, checkpoint: &str) -> Server {
+        let mut command = self.command();
+        command.env("ROOTCELLAR_CHECKPOINT", checkpoint);
+        self.serve_by(command, &[])
+    }
+
+    fn serve_by(&self, mut command: Command, args: &[&str]) -> Server {
         let (ready, log) = (self.path("ready"), self.path("serve.log"));
         let _ = fs::remove_file(&ready);
-        let mut process = self
-            .command()
+        let mut process = command
             .args(["serve", "--listen", "127.0.0.1:0", "--ready-file"])
             .arg(&ready)
             .args(args)
