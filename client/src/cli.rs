@@ -8,8 +8,8 @@ use terminal::log::{self, LogArgs};
 use terminal::{ExitStatus, OutputFormat, Printer, finish};
 
 use crate::commands::{
-    CommandError, cache, create, destroy, exec, fetch, info, internal_runtime, list, logs, ls, remote, restart, start,
-    stop, template, wait,
+    CommandError, autostart, cache, console, copy, create, destroy, exec, fetch, freeze, info, internal_runtime, list,
+    logs, ls, remote, restart, restore, snapshot, start, stop, template, unfreeze, wait,
 };
 use crate::context::Context;
 use crate::directories::{Directories, DirectoryArgs};
@@ -47,9 +47,16 @@ enum Command {
     Stop(stop::Args),
     Restart(restart::Args),
     Exec(exec::Args),
+    Console(console::Args),
+    Freeze(freeze::Args),
+    Unfreeze(unfreeze::Args),
+    Autostart(autostart::Args),
     Wait(wait::Args),
     Logs(logs::Args),
     Ls(ls::Args),
+    Copy(copy::Args),
+    Snapshot(snapshot::Args),
+    Restore(restore::Args),
     Destroy(destroy::Args),
     Cache(cache::Args),
     Template(template::Args),
@@ -88,7 +95,14 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitStatus, CommandEr
         Command::Wait(args) => Ok(wait::run(&args, context)?),
         Command::Logs(args) => Ok(logs::run(&args, context)?),
         Command::Exec(args) => Ok(exec::run(args, context)?),
+        Command::Console(args) => Ok(console::run(&args, context)?),
+        Command::Freeze(args) => Ok(freeze::run(&args, context)?),
+        Command::Unfreeze(args) => Ok(unfreeze::run(&args, context)?),
+        Command::Autostart(args) => Ok(autostart::run(&args, context)?),
         Command::Ls(args) => Ok(ls::run(&args, context)?),
+        Command::Copy(args) => Ok(copy::run(&args, context)?),
+        Command::Snapshot(args) => Ok(snapshot::run(&args, context)?),
+        Command::Restore(args) => Ok(restore::run(&args, context)?),
         Command::Destroy(args) => Ok(destroy::run(&args, context)?),
         Command::Cache(args) => cache::run(&args, context),
         Command::Template(args) => template::run(&args, context),

@@ -1,10 +1,14 @@
 //! One file per command: its `Args`, and `run`.
 
+pub mod autostart;
 pub mod cache;
+pub mod console;
+pub mod copy;
 pub mod create;
 pub mod destroy;
 pub mod exec;
 pub mod fetch;
+pub mod freeze;
 pub mod info;
 pub mod internal_runtime;
 pub mod list;
@@ -12,9 +16,12 @@ pub mod logs;
 pub mod ls;
 pub mod remote;
 pub mod restart;
+pub mod restore;
+pub mod snapshot;
 pub mod start;
 pub mod stop;
 pub mod template;
+pub mod unfreeze;
 pub mod wait;
 
 mod error;

@@ -36,29 +36,38 @@ pub(crate) mod sys;
 mod account;
 mod addresses;
 mod auto_mount;
+mod autostart;
 mod builtin;
 mod capability;
 mod cgroup;
 mod config;
 mod console;
+mod copying;
 mod devices;
 mod halt;
+mod handover;
 mod hierarchy;
+mod links;
 mod lock;
 mod mount;
 mod plan;
 mod process;
+mod pty;
 mod relay;
 mod removal;
 mod room;
+mod seat;
 mod seccomp;
 mod settings;
 mod signal;
+mod snapshot;
 mod spec;
 mod start;
 mod state;
 mod status;
 mod stop;
+mod terminals;
+mod ttys;
 mod unmounted;
 mod user_namespace;
 
@@ -68,9 +77,15 @@ use std::process::Command;
 use formats::name::Name;
 
 pub use addresses::Addresses;
+pub use autostart::{Autostart, Choice, chosen};
+pub use cgroup::Usage;
+pub use copying::{Copied, CopyOptions};
 pub use error::{ConfigProblem, Error};
 pub use idmap::{IdMap, IdMapError};
+pub use links::Link;
+pub use seat::{ConsoleOptions, EscapeKey, Left};
 pub use settings::Notice;
+pub use snapshot::Snapshot;
 pub use start::{StartOptions, Started};
 pub use state::End;
 pub use status::{State, Status};
@@ -159,6 +174,52 @@ impl Container {
         self.status().pid().map(addresses::of).unwrap_or_default()
     }
 
+    /// Its network interfaces. None while it does not run, and those of the host when it has no network of its own.
+    pub fn links(&self) -> Vec<Link> {
+        self.status().pid().map(links::of).unwrap_or_default()
+    }
+
+    /// What it uses of the machine. Nothing while it does not run.
+    pub fn usage(&self) -> Usage {
+        match self.status().pid() {
+            Some(_) => cgroup::Cgroup::of(&self.state).map(|cgroup| cgroup.usage()).unwrap_or_default(),
+            None => Usage::default(),
+        }
+    }
+
+    /// What its configuration says of its start with the machine.
+    pub fn autostart(&self) -> Result<Autostart, Error> {
+        Ok(Autostart::new(&start::items(self)?))
+    }
+
+    /// Sits at the container's console, or at one of its terminals, with the standard streams of the calling program.
+    /// `seated` gets the number of the terminal. For a program with one thread: signals are taken from the calling one.
+    pub fn console(&self, options: ConsoleOptions, seated: impl FnOnce(u32)) -> Result<Left, Error> {
+        seat::sit(self, options, seated)
+    }
+
+    /// Lets every process of the container hold still. One that is frozen already stays so.
+    pub fn freeze(&self) -> Result<(), Error> {
+        let _lock = Lock::take(self)?;
+        match status::of_locked(&self.state).state {
+            State::Running => {}
+            State::Frozen => return Ok(()),
+            State::Stopped | State::Starting | State::Stopping | State::Aborted => return Err(self.not_running()),
+        }
+        let frozen = cgroup::Cgroup::of(&self.state)?.freeze()?;
+        if frozen { Ok(()) } else { Err(Error::NoFreezer { name: self.name.to_string() }) }
+    }
+
+    /// Lets a frozen container go on. One that is not frozen goes on anyway.
+    pub fn unfreeze(&self) -> Result<(), Error> {
+        let _lock = Lock::take(self)?;
+        match status::of_locked(&self.state).state {
+            State::Running => Ok(()),
+            State::Frozen => cgroup::Cgroup::of(&self.state)?.thaw(),
+            State::Stopped | State::Starting | State::Stopping | State::Aborted => Err(self.not_running()),
+        }
+    }
+
     /// What it has written to its console since it was started. It is kept while the container runs, and after a bad
     /// end.
     pub fn console_log(&self) -> Result<String, Error> {
@@ -213,6 +274,9 @@ impl Container {
     ) -> Result<T, Error> {
         use std::os::fd::AsRawFd;
         let status = self.status();
+        if status.state == State::Frozen {
+            return Err(Error::Frozen { name: self.name.to_string() });
+        }
         let (Some(init), State::Running | State::Stopping) = (status.init, status.state) else {
             return Err(self.not_running());
         };
@@ -238,28 +302,54 @@ impl Container {
         stop::stop(self, options)
     }
 
-    /// Deletes the container's directory. Refuses while the container runs, and while anything is mounted there.
+    /// Deletes the container's directory. Refuses while the container runs, while anything is mounted there, and while
+    /// it has clones or snapshots.
     pub fn destroy(&self) -> Result<(), Error> {
         let _lock = Lock::take(self)?;
         self.refuse_if_running()?;
+        let snapshots: Vec<String> = self.snapshots()?.into_iter().map(|snapshot| snapshot.name).collect();
+        if !snapshots.is_empty() {
+            return Err(Error::HasSnapshots { name: self.name.to_string(), snapshots });
+        }
+        self.destroy_locked()
+    }
+
+    /// Like [`Container::destroy`], with all its snapshots.
+    pub fn destroy_with_snapshots(&self) -> Result<(), Error> {
+        let _lock = Lock::take(self)?;
+        self.refuse_if_running()?;
+        self.refuse_if_needed()?;
+        for snapshot in list(&self.snaps())? {
+            Self { executable: self.executable.clone(), ..snapshot }.destroy()?;
+        }
+        self.destroy_locked()
+    }
+
+    fn destroy_locked(&self) -> Result<(), Error> {
+        self.refuse_if_needed()?;
         let directory = self.directory();
+        let needs = self.needs()?;
         let refuse = |reason| Error::Destroy { name: self.name.to_string(), reason };
         let mounts = removal::mounts_beneath(&directory).map_err(failed("read", "/proc/self/mountinfo"))?;
         if let Some(mount) = mounts.first() {
             return Err(refuse(format!("something is mounted on `{}`", mount.display())));
-        }
-        // liblxc counts the snapshots made of a container here; they need it as their base.
-        if std::fs::read_to_string(directory.join("lxc_snapshots")).is_ok_and(|text| !matches!(text.trim(), "" | "0")) {
-            return Err(refuse("other containers are snapshots of it".to_owned()));
         }
         self.clean()?;
         if !rustix::process::geteuid().is_root()
             && let Some(map) = start::settings(self).ok().map(|settings| settings.idmap).filter(|map| !map.is_empty())
         {
             let work = Work::RemoveDirectory(self.containers.clone(), self.name.to_string());
-            return mapped::run(&self.executable, &map, work).map(drop);
+            mapped::run(&self.executable, &map, work)?;
+        } else {
+            removal::remove(&self.containers, self.name.as_str()).map_err(failed("delete", directory))?;
         }
-        removal::remove(&self.containers, self.name.as_str()).map_err(failed("delete", directory))
+        self.leave_bases(&needs)
+    }
+
+    /// Refuses while other containers need this one.
+    fn refuse_if_needed(&self) -> Result<(), Error> {
+        let clones = self.clones()?;
+        if clones.is_empty() { Ok(()) } else { Err(Error::HasClones { name: self.name.to_string(), clones }) }
     }
 
     fn not_running(&self) -> Error {
@@ -272,7 +362,7 @@ impl Container {
         let name = || self.name.to_string();
         match status.state {
             State::Stopped | State::Aborted => {}
-            State::Starting | State::Running | State::Stopping => {
+            State::Starting | State::Running | State::Frozen | State::Stopping => {
                 return Err(Error::Running { name: name(), pid: status.pid() });
             }
         }

@@ -16,6 +16,10 @@ pub struct Args {
     /// Kill it first if it runs.
     #[arg(short = 'f', long)]
     pub force: bool,
+
+    /// Delete its snapshots, too.
+    #[arg(short = 's', long)]
+    pub snapshots: bool,
 }
 
 /// Destroys the container.
@@ -28,7 +32,11 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, Error> {
             Err(error) => return Err(error),
         }
     }
-    container.destroy()?;
+    if args.snapshots {
+        container.destroy_with_snapshots()?;
+    } else {
+        container.destroy()?;
+    }
     context.printer.say(format_args!("Destroyed `{}`", args.name));
     Ok(ExitStatus::Done)
 }

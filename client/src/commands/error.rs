@@ -52,6 +52,9 @@ pub enum CommandError {
     /// A remote of this name exists.
     #[error("there already is a remote `{name}`")]
     RemoteExists { name: Name },
+    /// Neither a container nor an image.
+    #[error("`{name}` is neither a container nor an image's name")]
+    NoSuchThing { name: String, source: formats::image::ParseImageIdError },
     /// A file the user named cannot be read.
     #[error("cannot read `{}`", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
@@ -96,6 +99,9 @@ impl Advice for CommandError {
                  100000-165535 {user}`"
             )),
             Self::NotConfirmed { .. } => Some("nothing was stored".to_owned()),
+            Self::NoSuchThing { .. } => {
+                Some("`rootcellar ls` shows the containers, `rootcellar list` the images".to_owned())
+            }
             Self::IdMap(_) | Self::Log(_) | Self::Unreadable { .. } | Self::Ask(_) | Self::Placement(_) => None,
         }
     }
@@ -112,6 +118,7 @@ impl Advice for CommandError {
             | Self::NobodyToAsk { .. }
             | Self::NotConfirmed { .. }
             | Self::RemoteExists { .. }
+            | Self::NoSuchThing { .. }
             | Self::Unreadable { .. }
             | Self::IdMap(_) => false,
         };

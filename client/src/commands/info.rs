@@ -1,47 +1,51 @@
 //! `rootcellar info`
 
-use terminal::{ExitStatus, OutputFormat, Table};
+mod container;
+mod image;
 
-use super::list::Row;
+use formats::name::Name;
+use terminal::ExitStatus;
+
 use super::{CommandError, ImageSpec, SourceArgs};
-use crate::acquire::AcquireError;
-use crate::config::Config;
 use crate::context::Context;
+use crate::runtime::{self, Container};
 
-/// Show one image and its builds.
+/// Show one container, or one image and its builds.
+///
+/// A container when there is one of that name, an image otherwise.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The image, e.g. `debian/bookworm`, `home:debian/12/arm64/cloud`.
-    #[arg(value_name = "IMAGE")]
-    pub image: ImageSpec,
+    /// The container, e.g. `web1`; or the image, e.g. `debian/bookworm`, `home:debian/12/arm64/cloud`.
+    #[arg(value_name = "CONTAINER|IMAGE")]
+    pub thing: String,
+
+    /// Take the name for a container's.
+    #[arg(long)]
+    pub container: bool,
+
+    /// Take the name for an image's.
+    #[arg(long, conflicts_with = "container")]
+    pub image: bool,
 
     #[command(flatten)]
     source: SourceArgs,
 }
 
-/// Shows the image.
+/// Shows it.
 pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
-    let origin = args.source.origin(&Config::load(&context.directories)?, args.image.remote.as_ref())?;
-    let distribution = args.image.query.name();
-    let catalog = args.source.with(context, origin, |source| Ok(source.catalog(distribution.split('/').next())?))?;
-    let image = catalog.image(&args.image.query).map_err(AcquireError::from)?;
-    let row = Row::of(image);
-    if context.format == OutputFormat::Text {
-        let end_of_life = image.end_of_life.clone().unwrap_or_else(|| "-".to_owned());
-        let lines = [
-            ("Image", image.id.to_string()),
-            ("Title", image.title.clone()),
-            ("Aliases", image.aliases.join(", ")),
-            ("Support ends", end_of_life),
-        ];
-        for (label, value) in lines {
-            context.printer.data(terminal::plain(&format!("{label:<14}{value}")));
+    let name = args.thing.parse::<Name>().ok().filter(|_| !args.image);
+    let found = name.map(|name| Container::open(&context.directories.containers, &name));
+    match found {
+        Some(Ok(found)) => return Ok(container::show(&found, context)),
+        Some(Err(runtime::Error::Unknown { .. })) if !args.container => {}
+        Some(Err(error)) => return Err(error.into()),
+        None if args.container => {
+            let containers = context.directories.containers.clone();
+            return Err(runtime::Error::Unknown { name: args.thing.clone(), containers }.into());
         }
+        None => {}
     }
-    let mut table = Table::new(["BUILD", "SIZE", "CACHE EXPIRY"]);
-    for build in &row.builds {
-        table.row([&build.serial, &build.size(), build.cache_expiry.as_deref().unwrap_or("-")]);
-    }
-    context.printer.listing(context.format, &table, &row);
-    Ok(ExitStatus::Done)
+    let wanted: ImageSpec =
+        args.thing.parse().map_err(|source| CommandError::NoSuchThing { name: args.thing.clone(), source })?;
+    image::show(&wanted, &args.source, context)
 }

@@ -29,6 +29,8 @@ enum Process {
     Launch {
         /// The container's state directory.
         state: PathBuf,
+        /// The file descriptor of the socket to the monitor.
+        monitor: i32,
     },
     /// Remove what a killed monitor left behind.
     Clean {
@@ -52,7 +54,7 @@ pub fn run(args: &Args, _: &Context) -> Result<ExitStatus, Error> {
     match &args.process {
         Process::Monitor { state, attached: false } => monitor::run_detached(state),
         Process::Monitor { state, attached: true } => monitor::run_attached(state),
-        Process::Launch { state } => launcher::run(state),
+        Process::Launch { state, monitor } => launcher::run(state, *monitor),
         Process::Clean { state } => cleaner::run(state),
         Process::Join { request } => join::run(*request),
         Process::Mapped { request } => mapped::work(*request),

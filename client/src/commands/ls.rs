@@ -2,7 +2,6 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use formats::lxc_config::LxcConfig;
 use serde::Serialize;
 use terminal::{ExitStatus, Table};
 
@@ -53,7 +52,6 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, Error> {
 impl Row {
     fn new(container: &Container) -> Self {
         let (status, addresses) = (container.status(), container.addresses());
-        let config = std::fs::read_to_string(container.directory().join("config")).unwrap_or_default();
         Self {
             name: container.name().to_string(),
             state: status.state,
@@ -62,7 +60,7 @@ impl Row {
             pid: status.pid(),
             watched: status.is_watched,
             end: status.end,
-            autostart: LxcConfig::parse(&config).get("lxc.start.auto").is_some_and(|value| value != "0"),
+            autostart: container.autostart().is_ok_and(|autostart| autostart.is_wanted),
         }
     }
 

@@ -16,7 +16,7 @@ pub struct Args {
     /// The container.
     pub name: Name,
 
-    /// The state, or states with `|` between them: STOPPED, STARTING, RUNNING, STOPPING, ABORTED.
+    /// The state, or states with `|` between them: STOPPED, STARTING, RUNNING, FROZEN, STOPPING, ABORTED.
     #[arg(id = "states", short = 's', long = "state", value_name = "STATE", value_parser = parse, default_value = "RUNNING")]
     pub states: States,
 
@@ -50,7 +50,8 @@ fn parse(text: &str) -> Result<States, String> {
     states.collect::<Result<_, _>>().map(States)
 }
 
-const STATES: [State; 5] = [State::Stopped, State::Starting, State::Running, State::Stopping, State::Aborted];
+const STATES: [State; 6] =
+    [State::Stopped, State::Starting, State::Running, State::Frozen, State::Stopping, State::Aborted];
 const INTERVAL: Duration = Duration::from_millis(50);
 
 #[cfg(test)]

@@ -141,7 +141,7 @@ impl Plan<'_> {
 }
 
 /// A container directory that is not finished. Dropped without being published, it is removed.
-struct Staging<'a> {
+pub(crate) struct Staging<'a> {
     path: PathBuf,
     /// Whose files may be in it.
     map: &'a IdMap,
@@ -152,7 +152,7 @@ struct Staging<'a> {
 
 impl<'a> Staging<'a> {
     /// An empty directory for this container. What an earlier process left is removed, unless it is still at work.
-    fn begin(containers: &Path, name: &Name, map: &'a IdMap) -> Result<Self, CreateError> {
+    pub(crate) fn begin(containers: &Path, name: &Name, map: &'a IdMap) -> Result<Self, CreateError> {
         fs::create_dir_all(containers).map_err(CreateError::Storage)?;
         let path = containers.join(format!(".{name}.new"));
         for _ in 0..ATTEMPTS {
@@ -174,7 +174,7 @@ impl<'a> Staging<'a> {
         Err(CreateError::Busy { name: name.clone() })
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -193,15 +193,18 @@ impl<'a> Staging<'a> {
 
     /// Files of mapped users can be removed only as one of them.
     fn remove_rootfs(&self) -> Result<(), CreateError> {
-        if self.map.is_empty() || !self.path.join("rootfs").exists() {
+        if self.map.is_empty() {
             return Ok(());
         }
-        let work = Work::RemoveDirectory(self.path.clone(), "rootfs".to_owned());
-        Ok(mapped::run(&Executable::default(), self.map, work).map(drop)?)
+        for name in ["rootfs", "overlay"].into_iter().filter(|name| self.path.join(name).exists()) {
+            let work = Work::RemoveDirectory(self.path.clone(), name.to_owned());
+            mapped::run(&Executable::default(), self.map, work)?;
+        }
+        Ok(())
     }
 
     /// Makes it appear. A container that appeared meanwhile is not replaced.
-    fn publish(mut self, directory: &Path) -> Result<(), CreateError> {
+    pub(crate) fn publish(mut self, directory: &Path) -> Result<(), CreateError> {
         match renameat_with(CWD, &self.path, CWD, directory, RenameFlags::NOREPLACE) {
             Ok(()) => {}
             // Not every file system knows the flag. A directory that is not empty is not replaced without it either.

@@ -115,7 +115,7 @@ impl RootfsError {
         match self {
             Self::Unpack(error) => !error.is_bad_data(),
             Self::Acquire(error) => error.is_failure(),
-            Self::Prepare { .. } => true,
+            Self::Prepare { source, .. } => source.kind() != io::ErrorKind::FileTooLarge,
         }
     }
 }

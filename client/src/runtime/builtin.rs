@@ -45,6 +45,8 @@ pub(crate) const DEVICES: [&str; 12] = [
 /// the clock, kernel modules, raw I/O ports.
 const COMMON: &str = "\
 lxc.pty.max = 1024
+lxc.tty.max = 4
+lxc.tty.dir = lxc
 lxc.cap.drop = mac_admin mac_override sys_time sys_module sys_rawio
 lxc.mount.auto = cgroup:mixed proc:mixed sys:mixed
 lxc.mount.entry = /sys/fs/fuse/connections sys/fs/fuse/connections none bind,optional 0 0

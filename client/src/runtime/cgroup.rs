@@ -10,6 +10,9 @@
 //! init would then rule. Root in a container can write every file of the cgroup it sees as its root: hence the two
 //! levels.
 
+mod freezer;
+mod usage;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -25,6 +28,8 @@ use super::idmap::IdMap;
 use super::mapped::{self, Work};
 use super::settings::{CgroupVersion, Limit};
 use super::state::StateDir;
+
+pub use usage::Usage;
 
 /// One container's cgroups.
 #[derive(Clone, Debug)]
@@ -172,6 +177,8 @@ impl Cgroup {
     /// Removes the cgroups, the guest's own included, and their parents when these are empty. Processes that linger in
     /// them are killed after a while: only ours can be there, for the container's own died with its init.
     pub(crate) fn remove(&self, map: &IdMap) -> Result<(), Error> {
+        // What is frozen cannot even die.
+        let _ = self.thaw();
         if !rustix::process::geteuid().is_root() {
             // What the guest made in them belongs to its users.
             let left = self.hierarchies.iter().map(|hierarchy| hierarchy.base.join(&self.path));

@@ -15,11 +15,12 @@ use super::{sys, unmounted};
 pub(crate) fn run(state: &Path) -> Result<ExitStatus, Error> {
     unmounted::mount_here(sys::require_single_thread()?)?;
     let state = StateDir::at(state).map_err(failed("use the state directory", state))?;
+    let cgroup = Cgroup::of(&state)?;
     if let Some(pidfd) = state.record().and_then(|record| record.init).and_then(super::process::Process::open) {
         let _ = signal::send(pidfd, libc::SIGKILL);
     }
     let map = state.plan().map(|plan| plan.idmap).unwrap_or_default();
-    Cgroup::of(&state)?.remove(&map)?;
+    cgroup.remove(&map)?;
     state.remove()?;
     Ok(ExitStatus::Done)
 }

@@ -1,29 +1,21 @@
 //! A container's console: what the engine hands over, and what is kept of it.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, IoSliceMut, Write};
-use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 use rustix::termios::{Winsize, tcsetwinsize};
+
+use super::handover;
+use super::pty::Pty;
 
 /// Where the engine hands over the master side of the console's pseudo terminal.
 pub(crate) struct ConsoleSocket {
     listener: UnixListener,
     path: PathBuf,
-}
-
-/// The console's pseudo terminal. Our own copy of the slave side keeps the master open while nobody in the container
-/// has the console open.
-pub(crate) struct Console {
-    pub(crate) master: OwnedFd,
-    _slave: OwnedFd,
 }
 
 impl ConsoleSocket {
@@ -41,25 +33,16 @@ impl ConsoleSocket {
     }
 
     /// Takes the console. The engine sends it before it reports the container as made.
-    pub(crate) fn accept(self) -> io::Result<Console> {
+    pub(crate) fn accept(self) -> io::Result<Pty> {
         let mut fds = [PollFd::new(&self.listener, PollFlags::IN)];
         poll(&mut fds, Some(&Timespec { tv_sec: PATIENCE_SECONDS, tv_nsec: 0 }))?;
         let (connection, _) = self.listener.accept()?;
         connection.set_nonblocking(false)?;
         connection.set_read_timeout(Some(std::time::Duration::from_secs(5)))?;
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut name = [0; 256];
-        recvmsg(&connection, &mut [IoSliceMut::new(&mut name)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
-        let master = control.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-            _ => None,
-        });
+        let (_, master) = handover::receive(&connection, &mut [0; 256])?;
         let master = master.ok_or_else(|| io::Error::other("the engine sent no console"))?;
         let _ = tcsetwinsize(&master, Winsize { ws_row: 25, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 });
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let slave = ioctl_tiocgptpeer(&master, flags)?;
-        Ok(Console { master, _slave: slave })
+        Pty::of_master(master)
     }
 }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use terminal::{Advice, ExitStatus};
 
+use crate::container::create::CreateError;
+
 /// What a call of the runtime ends with when it is not done.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -29,6 +31,40 @@ pub enum Error {
     NotRunning {
         /// The container.
         name: String,
+    },
+    /// The container is frozen, and must not be for this.
+    #[error("container `{name}` is frozen")]
+    Frozen {
+        /// The container.
+        name: String,
+    },
+    /// There is no cgroup to freeze the container in.
+    #[error("container `{name}` cannot be frozen: it has no cgroup of its own")]
+    NoFreezer {
+        /// The container.
+        name: String,
+    },
+    /// Nobody holds the container's terminals any more.
+    #[error("container `{name}` runs, but its monitor was killed, and its console with it")]
+    Unwatched {
+        /// The container.
+        name: String,
+    },
+    /// Somebody sits at the terminal.
+    #[error("{} in use in container `{name}`", tty_is(*tty))]
+    TtyBusy {
+        /// The container.
+        name: String,
+        /// The terminal; `None` when all are.
+        tty: Option<u32>,
+    },
+    /// There is no such terminal.
+    #[error("container `{name}` has {count} terminals (`lxc.tty.max`) beside its console, which is number 0")]
+    NoTty {
+        /// The container.
+        name: String,
+        /// How many there are.
+        count: u32,
     },
     /// liblxc runs the container.
     #[error("container `{name}` is running under LXC, not under the embedded runtime")]
@@ -88,6 +124,33 @@ pub enum Error {
         /// What stands in the way.
         reason: String,
     },
+    /// Other containers need this one.
+    #[error("container `{name}` has clones: {}", quoted(clones))]
+    HasClones {
+        /// The container.
+        name: String,
+        /// Those that need it.
+        clones: Vec<String>,
+    },
+    /// The container has snapshots, which would be deleted with it.
+    #[error("container `{name}` has snapshots: {}", quoted(snapshots))]
+    HasSnapshots {
+        /// The container.
+        name: String,
+        /// Their names.
+        snapshots: Vec<String>,
+    },
+    /// There is no such snapshot.
+    #[error("container `{name}` has no snapshot `{snapshot}`")]
+    NoSnapshot {
+        /// The container.
+        name: String,
+        /// What was asked for.
+        snapshot: String,
+    },
+    /// The directory of a copy was not made.
+    #[error(transparent)]
+    Create(Box<CreateError>),
     /// The user may not do this.
     #[error("container `{name}` maps no ids (`lxc.idmap`), and only root runs such containers")]
     NotRoot {
@@ -178,13 +241,26 @@ impl Advice for Error {
             }
             Self::Running { name, .. } => format!("`rootcellar stop {name}` stops it"),
             Self::NotRunning { name } => format!("`rootcellar start {name}` starts it"),
+            Self::Frozen { name } => format!("`rootcellar unfreeze {name}` lets it go on"),
+            Self::NoFreezer { .. } => "plain users have to be given a cgroup when they start a container, as \
+                                       `systemd-run --user --scope -p Delegate=yes rootcellar start …` does"
+                .to_owned(),
+            Self::Unwatched { name } => format!("`rootcellar restart {name}` gives it a monitor again"),
+            Self::TtyBusy { name, .. } => format!("`rootcellar console --tty 0 {name}` shares its console"),
             Self::UnderLxc { name } => format!("`lxc-stop -n {name}` stops it"),
             Self::Busy { .. } => "wait for the other command, then try again".to_owned(),
             Self::Config { problem, .. } => return problem.hint(),
+            Self::HasClones { .. } => "destroy the clones first, or copy them without `--snapshot`".to_owned(),
+            Self::HasSnapshots { name, .. } => {
+                format!("`rootcellar snapshot {name} --delete SNAPSHOT` deletes one, `destroy --snapshots` all")
+            }
+            Self::NoSnapshot { name, .. } => format!("`rootcellar snapshot {name} --list` shows those there are"),
+            Self::Create(error) => return error.hint(),
             Self::NotRoot { .. } => "create a container as this user, or run the command as root".to_owned(),
             Self::Start { .. }
             | Self::Exec { .. }
             | Self::Command { .. }
+            | Self::NoTty { .. }
             | Self::Destroy { .. }
             | Self::Mapped { .. }
             | Self::Threads { .. }
@@ -198,16 +274,26 @@ impl Advice for Error {
             Self::Unknown { .. }
             | Self::Running { .. }
             | Self::NotRunning { .. }
+            | Self::Frozen { .. }
+            | Self::NoFreezer { .. }
+            | Self::Unwatched { .. }
+            | Self::TtyBusy { .. }
+            | Self::NoTty { .. }
             | Self::UnderLxc { .. }
             | Self::Config { .. }
             | Self::NotRoot { .. }
             | Self::Mapped { is_data: true, .. }
+            | Self::HasClones { .. }
+            | Self::HasSnapshots { .. }
+            | Self::NoSnapshot { .. }
             | Self::Destroy { .. } => ExitStatus::Refused,
+            Self::Create(error) if !error.is_failure() => ExitStatus::Refused,
             Self::Command { code, .. } => ExitStatus::Code(*code),
             Self::Busy { .. }
             | Self::Start { .. }
             | Self::Exec { .. }
             | Self::Mapped { is_data: false, .. }
+            | Self::Create(_)
             | Self::Threads { .. }
             | Self::Io { .. } => ExitStatus::Failed,
         }
@@ -234,6 +320,12 @@ impl ConfigProblem {
     }
 }
 
+impl From<CreateError> for Error {
+    fn from(error: CreateError) -> Self {
+        Self::Create(Box::new(error))
+    }
+}
+
 /// Names what was tried and on what, for `map_err` on an [`io::Error`] or anything that becomes one.
 pub(crate) fn failed<E: Into<io::Error>>(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(E) -> Error {
     let path = path.into();
@@ -253,6 +345,14 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn tty_is(tty: Option<u32>) -> String {
+    tty.map_or_else(|| "every terminal is".to_owned(), |number| format!("terminal {number} is"))
 }
 
 fn in_parentheses(pid: Option<i32>) -> String {

@@ -14,9 +14,8 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::Mode;
 use rustix::process::DumpableBehavior;
-use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 use rustix::termios::isatty;
 use rustix::thread::{CapabilitySet, CapabilitySets, ThreadNameSpaceType};
 use serde::{Deserialize, Serialize};
@@ -28,6 +27,7 @@ use super::cgroup::Cgroup;
 use super::error::{Error, chain};
 use super::plan::{PATH, Plan};
 use super::process::Process;
+use super::pty::Pty;
 use super::relay::{RawMode, Relay, write_all};
 use super::seccomp;
 use super::state::{End, StateDir};
@@ -280,28 +280,6 @@ fn execute(command: &[String], environment: &[String]) -> Failure {
     }
 }
 
-/// A pseudo terminal of the container's own `/dev/pts`.
-struct Pty {
-    master: OwnedFd,
-    slave: OwnedFd,
-}
-
-impl Pty {
-    /// Root in the container can put anything at the path: what is there must be a devpts and its multiplexer.
-    fn open() -> io::Result<Self> {
-        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let master = rustix::fs::open("/dev/pts/ptmx", flags, Mode::empty())?;
-        let stat = rustix::fs::fstat(&master)?;
-        let device = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
-        if rustix::fs::fstatfs(&master)?.f_type != DEVPTS_MAGIC || device != PTMX {
-            return Err(io::Error::other("`/dev/pts/ptmx` of the container is no terminal multiplexer"));
-        }
-        unlockpt(&master)?;
-        let slave = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-        Ok(Self { master, slave })
-    }
-}
-
 /// Signals that whoever runs us may send, to be passed on.
 fn signals() -> nix::Result<SignalFd> {
     let mut mask = SigSet::empty();
@@ -360,5 +338,3 @@ const PASSED_ON: [Signal; 7] = [
 ];
 const NOT_FOUND: i32 = 127;
 const CANNOT_RUN: i32 = 126;
-const DEVPTS_MAGIC: rustix::fs::FsWord = 0x1cd1;
-const PTMX: (u32, u32) = (5, 2);

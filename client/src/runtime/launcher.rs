@@ -7,6 +7,8 @@
 
 use std::fs::File;
 use std::io::{BufRead, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use libcontainer::container::builder::ContainerBuilder;
@@ -23,7 +25,7 @@ use super::room::Room;
 use super::state::StateDir;
 use super::sys::SingleThread;
 use super::{signal, spec};
-use super::{sys, unmounted};
+use super::{sys, ttys, unmounted};
 
 /// What the launcher tells the monitor, one line of JSON on its standard output.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,12 +37,15 @@ pub(crate) enum Launch {
     Failed(String),
 }
 
-/// Makes the container, reports it, waits for a line on standard input, lets init go.
-pub(crate) fn run(state: &Path) -> Result<ExitStatus, Error> {
+/// Makes the container, hands its terminals over through the socket, reports it, waits for a line on standard input, lets init go.
+pub(crate) fn run(state: &Path, monitor: i32) -> Result<ExitStatus, Error> {
     let alone = sys::require_single_thread()?;
+    let monitor = sys::inherited(monitor).map_err(failed("use the socket of", state))?;
+    let monitor = UnixStream::from(OwnedFd::from(monitor));
     let state = StateDir::at(state).map_err(failed("use the state directory", state))?;
     let plan = state.plan()?;
-    let made = make(alone, &state, &plan);
+    let made = make(alone, &state, &plan, &monitor);
+    drop(monitor);
     let launch = match &made {
         Ok(container) => Launch::Made(container.pid().map_or(0, i32::from)),
         Err(reason) => Launch::Failed(reason.clone()),
@@ -51,17 +56,28 @@ pub(crate) fn run(state: &Path) -> Result<ExitStatus, Error> {
     let heard = std::io::stdin().lock().read_line(&mut word).unwrap_or(0);
     let go = if heard == 0 { Err("the monitor is gone".to_owned()) } else { container.start().map_err(|e| chain(&e)) };
     if let Err(reason) = go {
-        if let Some(init) = container.pid().and_then(|pid| Process::find(pid.as_raw())?.open()) {
-            let _ = signal::send(init, libc::SIGKILL);
-        }
+        kill(&container);
         return Err(Error::Start { name: plan.name, reason });
     }
     Ok(ExitStatus::Done)
 }
 
-fn make(alone: SingleThread, state: &StateDir, plan: &Plan) -> Result<libcontainer::container::Container, String> {
+fn kill(container: &libcontainer::container::Container) {
+    if let Some(init) = container.pid().and_then(|pid| Process::find(pid.as_raw())?.open()) {
+        let _ = signal::send(init, libc::SIGKILL);
+    }
+}
+
+fn make(
+    alone: SingleThread,
+    state: &StateDir,
+    plan: &Plan,
+    monitor: &UnixStream,
+) -> Result<libcontainer::container::Container, String> {
     let room = prepare(alone, state, plan).map_err(|error| chain(&error))?;
-    let spec = spec::build(&room.plan, &room.rootfs, &room.cgroup, &room.view).map_err(|error| chain(&error))?;
+    let laid = ttys::lay(&plan.ttys, &room.bundle.join("pts"), &spec::devpts(plan)).map_err(|error| chain(&error))?;
+    let spec = spec::build(&room.plan, &room.rootfs, &room.cgroup, &room.view, &laid).map_err(|error| chain(&error))?;
+    laid.send(monitor).map_err(|error| chain(&error))?;
     spec.save(room.bundle.join("config.json")).map_err(|error| chain(&error))?;
     sys::reset_signals();
     ContainerBuilder::new(plan.name.clone(), SyscallType::default())

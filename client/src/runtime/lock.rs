@@ -19,12 +19,17 @@ pub(crate) struct Lock {
 impl Lock {
     /// Waits for the lock, not for ever.
     pub(crate) fn take(container: &Container) -> Result<Self, Error> {
+        Self::take_at(&container.directory(), container.name.as_str())
+    }
+
+    /// The same for a container of which only the directory is known.
+    pub(crate) fn take_at(directory: &Path, name: &str) -> Result<Self, Error> {
         let patience = Instant::now() + PATIENCE;
         loop {
-            match Self::try_take(&container.directory())? {
+            match Self::try_take(directory)? {
                 Some(lock) => return Ok(lock),
                 None if Instant::now() > patience => {
-                    return Err(Error::Busy { name: container.name.to_string(), seconds: PATIENCE.as_secs() });
+                    return Err(Error::Busy { name: name.to_owned(), seconds: PATIENCE.as_secs() });
                 }
                 None => std::thread::sleep(Duration::from_millis(10)),
             }

@@ -6,13 +6,16 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Stdio};
 
+use nix::sched::CloneFlags;
 use serde::{Deserialize, Serialize};
 use terminal::ExitStatus;
 
+use super::copying::trees::Trees;
 use super::error::{Error, chain, failed};
 use super::executable::{self, Executable};
 use super::idmap::IdMap;
-use super::{cgroup, removal, sys, user_namespace};
+use super::snapshot::Restoration;
+use super::{cgroup, removal, sys, unmounted, user_namespace};
 use crate::container::populate::Populate;
 
 /// One piece of work.
@@ -26,6 +29,10 @@ pub(crate) enum Work {
     RemoveDirectory(PathBuf, String),
     /// Fills a root file system.
     Populate(Box<Populate>),
+    /// Makes the directories of a copy.
+    Copy(Box<Trees>),
+    /// Goes back to a snapshot.
+    Restore(Restoration),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -88,6 +95,13 @@ pub(crate) fn work(request: i32) -> Result<ExitStatus, Error> {
             removal::remove(&parent, &name).map_err(failed("delete", parent.join(name)))?;
         }
         Work::Populate(populate) => return populate.carry_out(),
+        Work::Copy(trees) => {
+            if trees.mounts() {
+                unmounted::enter_own_mount_namespace(CloneFlags::empty())?;
+            }
+            trees.make()?;
+        }
+        Work::Restore(restoration) => restoration.finish()?,
     }
     Ok(ExitStatus::Done)
 }

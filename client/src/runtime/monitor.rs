@@ -5,7 +5,8 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use terminal::ExitStatus;
 
 use super::cgroup::{Cgroup, CreateError};
-use super::console::{Console, ConsoleLog, ConsoleSocket};
+use super::console::{ConsoleLog, ConsoleSocket};
 use super::error::{Error, chain, failed};
 use super::executable::Executable;
 use super::halt;
@@ -27,7 +28,8 @@ use super::process::Process;
 use super::relay::{RawMode, Relay, write_all};
 use super::signal;
 use super::state::{End, Record, StateDir};
-use super::{sys, unmounted};
+use super::terminals::Terminals;
+use super::{sys, ttys, unmounted};
 
 /// What the monitor tells who started it, one line of JSON on its standard output.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -109,7 +111,7 @@ impl Monitor {
     fn run(&mut self, tell: &mut dyn FnMut(&Report)) -> Result<End, Error> {
         let mut is_first = true;
         let end = loop {
-            let (init, console) = match self.launch() {
+            let (init, mut terminals) = match self.launch() {
                 Ok(launched) => launched,
                 Err(reason) => {
                     tracing::error!("{reason}");
@@ -125,7 +127,7 @@ impl Monitor {
                 tell(&Report::Started(init.pid));
                 is_first = false;
             }
-            let end = self.watch(init, &console)?;
+            let end = self.watch(init, &mut terminals)?;
             if end != End::Killed(REBOOT) || self.is_stopping() {
                 break end;
             }
@@ -142,7 +144,7 @@ impl Monitor {
     }
 
     /// Makes the container and lets its init go.
-    fn launch(&mut self) -> Result<(Process, Console), String> {
+    fn launch(&mut self) -> Result<(Process, Terminals), String> {
         self.cgroup.create(&self.plan.limits).map_err(|error| match error {
             CreateError::System(error) => chain(&error),
             CreateError::Limit(problem) => problem.to_string(),
@@ -153,36 +155,41 @@ impl Monitor {
         let socket = ConsoleSocket::listen(Path::new("console.sock")).map_err(|error| chain(&error))?;
         let (mut command, _copy) =
             Executable::default().protected_command(&self.plan.idmap).map_err(|error| chain(&error))?;
-        command.arg("launch").arg(self.state.path());
+        let (from_launcher, to_monitor) = UnixStream::pair().map_err(|error| chain(&error))?;
+        rustix::io::fcntl_setfd(&to_monitor, rustix::io::FdFlags::empty()).map_err(|error| chain(&error))?;
+        command.arg("launch").arg(self.state.path()).arg(to_monitor.as_raw_fd().to_string());
         let mut launcher = Launcher::spawn(command, self.state.file("monitor.log"))?;
+        drop(to_monitor);
         let outcome = (|| {
             let pid = launcher.made()?;
             let init = Process::find(pid).ok_or("its init died before it was let go")?;
             let console = socket.accept().map_err(|error| chain(&error))?;
+            let ttys = ttys::take(&self.plan.ttys, &from_launcher).map_err(|error| chain(&error))?;
+            let terminals = Terminals::listen(console, ttys).map_err(|error| chain(&error))?;
             self.record.init = Some(init);
             self.record.is_started = true;
             self.state.write_record(&self.record).map_err(|error| chain(&error))?;
             launcher.let_go()?;
-            Ok((init, console))
+            Ok((init, terminals))
         })();
         launcher.end();
         outcome
     }
 
-    /// Serves the console until init has ended.
-    fn watch(&mut self, init: Process, console: &Console) -> Result<End, Error> {
+    /// Serves the console and the terminals until init has ended.
+    fn watch(&mut self, init: Process, terminals: &mut Terminals) -> Result<End, Error> {
         let reads_stdin = self.is_attached;
         let _raw = if self.is_attached { RawMode::of_stdin().ok().flatten() } else { None };
         let mut log = ConsoleLog::open(&self.state.file("console.log"))
             .map_err(failed("open", self.state.file("console.log")))?;
         let is_attached = self.is_attached;
-        let mut sink = |bytes: &[u8]| {
+        let mut keep = |bytes: &[u8]| {
             log.add(bytes);
             if is_attached {
                 write_all(rustix::stdio::stdout(), bytes);
             }
         };
-        let master = console.master.try_clone().map_err(failed("use the console of", self.state.path()))?;
+        let master = terminals.console().master.try_clone().map_err(failed("use the console of", self.state.path()))?;
         let mut relay =
             Relay::new(Some(master), reads_stdin).map_err(failed("use the console of", self.state.path()))?;
         if self.is_attached {
@@ -190,7 +197,14 @@ impl Monitor {
         }
         let mut asked = false;
         loop {
-            relay.wait(&[self.signals.as_fd()], None, &mut sink).map_err(failed("wait for", "/proc/self"))?;
+            let mut fds = vec![self.signals.as_fd()];
+            fds.extend(terminals.fds());
+            let mut sink = |bytes: &[u8]| {
+                keep(bytes);
+                terminals.show(bytes);
+            };
+            let ready = relay.wait(&fds, None, &mut sink).map_err(failed("wait for", "/proc/self"))?;
+            terminals.serve(ready.get(1..).unwrap_or_default());
             while let Ok(Some(info)) = self.signals.read_signal() {
                 match i32::try_from(info.ssi_signo) {
                     Ok(libc::SIGCHLD) => {}
@@ -202,7 +216,10 @@ impl Monitor {
                 }
             }
             if let Some(end) = reap(init) {
-                relay.drain(&mut sink);
+                relay.drain(&mut |bytes| {
+                    keep(bytes);
+                    terminals.show(bytes);
+                });
                 return Ok(end);
             }
         }
@@ -215,6 +232,7 @@ impl Monitor {
         if let Some(pidfd) = init.open() {
             let _ = signal::send(pidfd, signal);
         }
+        let _ = self.cgroup.thaw();
     }
 
     fn mark_stopping(&self) {

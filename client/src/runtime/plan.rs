@@ -9,6 +9,7 @@ use super::error::ConfigProblem;
 use super::idmap::IdMap;
 use super::mount::{self, Mount};
 use super::settings::{Limit, Network, Settings};
+use super::ttys::Ttys;
 
 /// `plan.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,6 +28,7 @@ pub(crate) struct Plan {
     pub(crate) no_new_privileges: bool,
     pub(crate) network: Network,
     pub(crate) pty_max: u32,
+    pub(crate) ttys: Ttys,
     pub(crate) sysctl: Vec<(String, String)>,
     pub(crate) limits: Vec<Limit>,
     pub(crate) halt_signal: Option<i32>,
@@ -67,6 +69,7 @@ impl Plan {
             no_new_privileges: settings.no_new_privileges,
             network: settings.network,
             pty_max: settings.pty_max.unwrap_or(PTY_MAX),
+            ttys: settings.ttys,
             sysctl: settings.sysctl,
             limits,
             halt_signal: settings.halt_signal,

@@ -13,6 +13,7 @@ use super::error::ConfigProblem;
 use super::hierarchy::Hierarchies;
 use super::idmap::IdMap;
 use super::signal;
+use super::ttys::Ttys;
 
 /// One container's settings, and a notice for each key that is not done.
 #[derive(Clone, Debug, Default)]
@@ -33,9 +34,12 @@ pub(crate) struct Settings {
     pub(crate) stop_signal: Option<i32>,
     pub(crate) network: Network,
     pub(crate) pty_max: Option<u32>,
+    pub(crate) ttys: Ttys,
     pub(crate) sysctl: Vec<(String, String)>,
     pub(crate) limits: Vec<Limit>,
     pub(crate) idmap: IdMap,
+    /// Whether something is to be run in copies.
+    pub(crate) has_clone_hook: bool,
     pub(crate) notices: Vec<Notice>,
 }
 
@@ -119,7 +123,10 @@ impl Settings {
             "lxc.signal.halt" => self.halt_signal = Some(signal::parse(value).ok_or_else(|| bad("a signal"))?),
             "lxc.signal.stop" => self.stop_signal = Some(signal::parse(value).ok_or_else(|| bad("a signal"))?),
             "lxc.pty.max" => self.pty_max = Some(value.parse().map_err(|_| bad("a number"))?),
+            "lxc.tty.max" => self.ttys.max = tty_max(value).ok_or_else(|| bad("a number up to 64"))?,
+            "lxc.tty.dir" => self.ttys.directory = tty_directory(value).ok_or_else(|| bad("a path below `/dev`"))?,
             "lxc.idmap" => self.idmap.add(value)?,
+            "lxc.hook.clone" => self.has_clone_hook = !value.is_empty(),
             "lxc.apparmor.profile" if Path::new("/sys/kernel/security/apparmor").exists() && value != "unconfined" => {
                 self.notice(key, "no profile is applied");
             }
@@ -235,6 +242,17 @@ fn extend(list: &mut Vec<String>, value: &str) {
     }
 }
 
+/// Somebody has to keep them open: no more than what nobody needs.
+fn tty_max(value: &str) -> Option<u32> {
+    if value.is_empty() { Some(0) } else { value.parse().ok().filter(|number| *number <= 64) }
+}
+
+/// A relative path without `..`, or nothing.
+fn tty_directory(value: &str) -> Option<String> {
+    let is_inside = Path::new(value).components().all(|part| matches!(part, std::path::Component::Normal(_)));
+    is_inside.then(|| value.to_owned())
+}
+
 fn is_32_bit(value: &str) -> Option<bool> {
     match value {
         "linux32" => Some(true),
@@ -267,13 +285,12 @@ fn current_name(key: &str) -> String {
 
 /// Keys whose job the embedded runtime does in its own way, and keys for other programs than the one that starts a
 /// container.
-const REPLACED: [&str; 17] = [
+const REPLACED: [&str; 15] = [
     "lxc.apparmor.",
     "lxc.autodev",
     "lxc.console.",
     "lxc.ephemeral",
     "lxc.group",
-    "lxc.hook.clone",
     "lxc.hook.destroy",
     "lxc.log.",
     "lxc.monitor.",
@@ -283,7 +300,6 @@ const REPLACED: [&str; 17] = [
     "lxc.seccomp.",
     "lxc.signal.reboot",
     "lxc.start.",
-    "lxc.tty.",
     "lxc.uts.",
 ];
 

@@ -14,16 +14,17 @@ use super::auto_mount::Access;
 use super::plan::Plan;
 use super::seccomp;
 use super::settings::Network;
+use super::ttys::Laid;
 
 /// The whole specification. `rootfs` is where the root file system is mounted, `cgroup` is where the engine puts the container, `view` is what to show it as
 /// `/sys/fs/cgroup`.
 /// Its process has those of the wanted capabilities that the calling process has.
-pub(crate) fn build(plan: &Plan, rootfs: &Path, cgroup: &Path, view: &Path) -> Result<Spec, OciSpecError> {
+pub(crate) fn build(plan: &Plan, rootfs: &Path, cgroup: &Path, view: &Path, ttys: &Laid) -> Result<Spec, OciSpecError> {
     SpecBuilder::default()
         .version("1.0.2")
         .root(RootBuilder::default().path(rootfs).readonly(plan.rootfs_options.is_readonly).build()?)
         .hostname(&plan.hostname)
-        .mounts(mounts(plan, view)?)
+        .mounts(mounts(plan, view, ttys)?)
         .process(process(plan)?)
         .linux(linux(plan, cgroup)?)
         .build()
@@ -32,6 +33,7 @@ pub(crate) fn build(plan: &Plan, rootfs: &Path, cgroup: &Path, view: &Path) -> R
 fn process(plan: &Plan) -> Result<Process, OciSpecError> {
     let mut environment = plan.environment();
     environment.push("TERM=linux".to_owned());
+    environment.extend(plan.ttys.environment());
     let builder = ProcessBuilder::default()
         .terminal(true)
         .user(UserBuilder::default().uid(0_u32).gid(0_u32).build()?)
@@ -96,7 +98,7 @@ fn linux(plan: &Plan, cgroup: &Path) -> Result<Linux, OciSpecError> {
     Ok(linux)
 }
 
-fn mounts(plan: &Plan, view: &Path) -> Result<Vec<Mount>, OciSpecError> {
+fn mounts(plan: &Plan, view: &Path, ttys: &Laid) -> Result<Vec<Mount>, OciSpecError> {
     let mut sys = vec!["nosuid", "noexec", "nodev"];
     if plan.auto_mounts.sys != Access::ReadWrite {
         sys.push("ro");
@@ -104,11 +106,6 @@ fn mounts(plan: &Plan, view: &Path) -> Result<Vec<Mount>, OciSpecError> {
     let mut cgroup = vec!["rbind", "rnosuid", "rnoexec", "rnodev"];
     if plan.auto_mounts.cgroup == Access::ReadOnly {
         cgroup.push("rro");
-    }
-    let devpts = format!("max={}", plan.pty_max);
-    let mut pts = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", &devpts];
-    if plan.idmap.is_empty() || plan.idmap.has_group(TTY_GROUP) {
-        pts.push("gid=5");
     }
     // Only who owns the network may mount a file system that shows it.
     let sys = if plan.idmap.is_empty() || has_own_network(plan) {
@@ -121,7 +118,7 @@ fn mounts(plan: &Plan, view: &Path) -> Result<Vec<Mount>, OciSpecError> {
         sys,
         mount(view, "/sys/fs/cgroup", "bind", &cgroup)?,
         mount("tmpfs", "/dev", "tmpfs", &["nosuid", "noexec", "strictatime", "mode=755", "size=500k"])?,
-        mount("devpts", "/dev/pts", "devpts", &pts)?,
+        mount(&ttys.devpts, "/dev/pts", "bind", &["bind", "nosuid", "noexec"])?,
         mount("shm", "/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777"])?,
         mount("mqueue", "/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"])?,
         mount("tmpfs", "/run", "tmpfs", &["nosuid", "nodev", "mode=755"])?,
@@ -131,11 +128,22 @@ fn mounts(plan: &Plan, view: &Path) -> Result<Vec<Mount>, OciSpecError> {
         // what is mounted below.
         mounts.push(mount("/proc/sys/net", "/proc/sys/net", "bind", &["bind", "nosuid", "noexec", "nodev"])?);
     }
+    for (file, places) in &ttys.files {
+        for place in places {
+            mounts.push(mount(file, place, "bind", &["bind", "nosuid", "noexec"])?);
+        }
+    }
     for entry in &plan.mounts {
         let options: Vec<&str> = entry.options.iter().map(String::as_str).collect();
         mounts.push(mount(&entry.source, &entry.target, &entry.kind, &options)?);
     }
     Ok(mounts)
+}
+
+/// How the container's `/dev/pts` is mounted.
+pub(crate) fn devpts(plan: &Plan) -> String {
+    let group = if plan.idmap.is_empty() || plan.idmap.has_group(TTY_GROUP) { ",gid=5" } else { "" };
+    format!("newinstance,ptmxmode=0666,mode=0620,max={}{group}", plan.pty_max)
 }
 
 fn mount(
@@ -188,7 +196,8 @@ mod tests {
     }
 
     fn spec(plan: &Plan) -> Spec {
-        build(plan, Path::new("/"), Path::new("/rootcellar/k/web1/inner"), Path::new("/view")).unwrap()
+        build(plan, Path::new("/"), Path::new("/rootcellar/k/web1/inner"), Path::new("/view"), &Laid::default())
+            .unwrap()
     }
 
     #[test]

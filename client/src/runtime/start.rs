@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
 
 use super::Container;
-use super::config::{self, ReadError};
+use super::config::{self, Item, ReadError};
 use super::error::{Error, failed};
 use super::hierarchy::Hierarchies;
 use super::lock::Lock;
@@ -81,13 +81,14 @@ fn monitor(container: &Container) -> Command {
 
 /// Works out the plan and makes a fresh state directory for it.
 fn prepare(container: &Container, options: &StartOptions) -> Result<(Lock, Vec<Notice>), Error> {
+    let lock = Lock::take(container)?;
+    container.refuse_if_running()?;
+    container.finish_restore()?;
     let hierarchies = Hierarchies::of_caller().map_err(failed("read", "/proc/self/mountinfo"))?;
     let (plan, notices) = plan(container, options, &hierarchies)?;
     if !rustix::process::geteuid().is_root() && plan.idmap.is_empty() {
         return Err(Error::NotRoot { name: container.name.to_string() });
     }
-    let lock = Lock::take(container)?;
-    container.refuse_if_running()?;
     container.clean()?;
     container.state.create()?;
     container.state.write_plan(&plan)?;
@@ -116,12 +117,18 @@ fn plan(
 /// What the container's configuration asks for.
 pub(crate) fn settings(container: &Container) -> Result<Settings, Error> {
     let file = container.directory().join("config");
+    let wrong = |problem| Error::Config { name: container.name.to_string(), file, problem };
+    Settings::new(&items(container)?).map_err(wrong)
+}
+
+/// The container's configuration with all it includes.
+pub(crate) fn items(container: &Container) -> Result<Vec<Item>, Error> {
+    let file = container.directory().join("config");
     let wrong = |file, problem| Error::Config { name: container.name.to_string(), file, problem };
-    let items = config::read(&file).map_err(|error| match error {
+    config::read(&file).map_err(|error| match error {
         ReadError::Io(path, source) => failed("read", path)(source),
         ReadError::Problem(path, problem) => wrong(path, problem),
-    })?;
-    Settings::new(&items).map_err(|problem| wrong(file.clone(), problem))
+    })
 }
 
 const REPORT_BYTES: u64 = 64 * 1024;

@@ -28,6 +28,7 @@ use super::process::Process;
 ///         ├── rootfs/                     where the launcher mounts an overlay, in its own mount namespace
 ///         ├── cgroup/                     where the launcher lays out /sys/fs/cgroup, in its own mount namespace
 ///         ├── console.sock                where the engine hands over the console, then gone
+///         ├── terminals.sock              where the monitor lets people sit at the console and the terminals
 ///         ├── console.log  console.log.1  what the container wrote to /dev/console
 ///         └── monitor.log                 what the monitor and the launcher had to say
 /// ```

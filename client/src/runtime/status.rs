@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::cgroup::Cgroup;
 use super::lock::Lock;
 use super::monitor::STOPPING;
 use super::process::Process;
@@ -20,6 +21,8 @@ pub enum State {
     Starting,
     /// Init runs.
     Running,
+    /// Init and all others were told to hold still.
+    Frozen,
     /// Init has been asked to end, or has ended and is being cleaned up behind.
     Stopping,
     /// Nothing runs, but the end was not a good one. What it left behind goes with the next start, stop or destruction.
@@ -32,6 +35,7 @@ impl fmt::Display for State {
             Self::Stopped => "STOPPED",
             Self::Starting => "STARTING",
             Self::Running => "RUNNING",
+            Self::Frozen => "FROZEN",
             Self::Stopping => "STOPPING",
             Self::Aborted => "ABORTED",
         })
@@ -75,7 +79,11 @@ pub(crate) fn of(state: &StateDir, container: &Path) -> Status {
 /// The status, for who has the container's lock.
 pub(crate) fn of_locked(state: &StateDir) -> Status {
     match state.record() {
-        Some(record) => of_record(&record, state.file(STOPPING).exists()),
+        Some(record) => {
+            let status = of_record(&record, state.file(STOPPING).exists());
+            let is_frozen = status.state == State::Running && Cgroup::of(state).is_ok_and(|cgroup| cgroup.is_frozen());
+            if is_frozen { Status { state: State::Frozen, ..status } } else { status }
+        }
         None if state.exists() => Status::new(State::Aborted),
         None => Status::new(State::Stopped),
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::cgroup::Cgroup;
 use super::error::{Error, failed};
 use super::lock::Lock;
 use super::monitor::STOPPING;
@@ -47,9 +48,9 @@ pub(crate) fn stop(container: &Container, options: &StopOptions) -> Result<Stopp
     let status = settled(container);
     let stopped = match (status.state, status.init) {
         (State::Aborted, _) => Stopped::Cleaned,
-        (State::Running | State::Stopping, Some(init)) => end(container, init, options)?,
+        (State::Running | State::Stopping | State::Frozen, Some(init)) => end(container, init, options)?,
         (State::Stopping, None) => Stopped::Halted,
-        (State::Stopped | State::Starting | State::Running, _) => return Err(container.not_running()),
+        (State::Stopped | State::Starting | State::Running | State::Frozen, _) => return Err(container.not_running()),
     };
     // A monitor cleans up by itself. What else is left is left by one that was killed.
     if let Some(monitor) = status.monitor.and_then(Process::open) {
@@ -79,11 +80,13 @@ fn end(container: &Container, init: Process, options: &StopOptions) -> Result<St
     let plan = container.state.plan()?;
     let marker = container.state.file(STOPPING);
     std::fs::write(&marker, "").map_err(failed("write", marker))?;
+    let cgroup = Cgroup::of(&container.state)?;
+    // A frozen process gets no signal.
     let send = |number| match signal::send(&pidfd, number) {
         Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
             Err(failed("send a signal to the init of", container.directory())(error))
         }
-        _ => Ok(()),
+        _ => cgroup.thaw(),
     };
     let has_ended = |timeout| wait(&pidfd, timeout).map_err(failed("wait for the init of", container.directory()));
     let reason = match (options.kill, halt_signal(container, &plan, init)) {

@@ -71,6 +71,43 @@ pub(crate) fn set_linux32_personality() -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Makes a snapshot of a btrfs subvolume, as a directory of this name in another.
+pub(crate) fn snapshot_subvolume(subvolume: impl AsFd, parent: impl AsFd, name: &std::ffi::CStr) -> io::Result<()> {
+    /// `struct btrfs_ioctl_vol_args_v2`.
+    #[repr(C)]
+    struct Arguments {
+        fd: i64,
+        transaction: u64,
+        flags: u64,
+        unused: [u64; 4],
+        name: [u8; 4040],
+    }
+    let name = name.to_bytes_with_nul();
+    let fd = i64::from(subvolume.as_fd().as_raw_fd());
+    let mut arguments = Arguments { fd, transaction: 0, flags: 0, unused: [0; 4], name: [0; 4040] };
+    arguments.name.get_mut(..name.len()).ok_or(io::ErrorKind::InvalidFilename)?.copy_from_slice(name);
+    let parent = parent.as_fd().as_raw_fd();
+    // SAFETY: the kernel reads one structure of this layout, which lives through the call.
+    let result = unsafe { libc::ioctl(parent, BTRFS_IOC_SNAP_CREATE_V2, &raw const arguments) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The time here and now in the form that strftime(3) describes. Nothing when the machine cannot tell.
+pub(crate) fn local_time(form: &str) -> String {
+    let Ok(form) = std::ffi::CString::new(form) else { return String::new() };
+    // SAFETY: both structures live through the calls; `tm` of zeros is a valid value, and its zone name is static.
+    unsafe {
+        let now = libc::time(std::ptr::null_mut());
+        let mut parts: libc::tm = std::mem::zeroed();
+        let mut text = [0_u8; 64];
+        if libc::localtime_r(&raw const now, &raw mut parts).is_null() {
+            return String::new();
+        }
+        let length = libc::strftime(text.as_mut_ptr().cast(), text.len(), form.as_ptr(), &raw const parts);
+        String::from_utf8_lossy(text.get(..length).unwrap_or_default()).into_owned()
+    }
+}
+
 /// Brings up the loopback interface of the network namespace the calling process is in.
 pub(crate) fn bring_up_loopback() -> io::Result<()> {
     let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
@@ -96,6 +133,8 @@ pub(crate) fn inherited(number: i32) -> io::Result<File> {
     Ok(File::from(fd))
 }
 
+/// `include/uapi/linux/btrfs.h`: `_IOW(0x94, 23, struct btrfs_ioctl_vol_args_v2)`.
+const BTRFS_IOC_SNAP_CREATE_V2: libc::Ioctl = 0x5000_9417;
 const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
 /// `include/uapi/linux/personality.h`.
 const PER_LINUX32: libc::c_ulong = 8;

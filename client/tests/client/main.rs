@@ -5,9 +5,11 @@
 
 mod cache;
 mod containers;
+mod hostile_images;
 mod overlap;
 mod remotes;
 mod template;
+mod template_surroundings;
 mod trust;
 mod warm;
 mod world;

@@ -1,16 +1,18 @@
 //! Called as `lxc-download`, the program does what the stock template does, and says so in the same lines.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use formats::record::BuildFile;
 
 use crate::world::{Host, Said, Server, bookworm, is_root, serial};
 
 /// A container directory as liblxc begins it.
-fn begun(host: &Host, name: &str, config: &str) {
+pub(crate) fn begun(host: &Host, name: &str, config: &str) {
     let directory = host.at(&format!("begun/{name}"));
     fs::create_dir_all(directory.join("rootfs")).unwrap();
     fs::write(directory.join("config"), config.replace("DIRECTORY", directory.to_str().unwrap())).unwrap();
@@ -18,19 +20,19 @@ fn begun(host: &Host, name: &str, config: &str) {
 }
 
 /// The arguments that liblxc passes, and then those of the user.
-fn arguments(host: &Host, name: &str, line: &str) -> Vec<String> {
+pub(crate) fn arguments(host: &Host, name: &str, line: &str) -> Vec<String> {
     let directory = host.at(&format!("begun/{name}")).display().to_string();
     let of_lxc = [format!("--path={directory}"), format!("--name={name}"), format!("--rootfs={directory}/rootfs")];
     of_lxc.into_iter().chain(line.split_whitespace().map(str::to_owned)).collect()
 }
 
-fn fill(host: &Host, name: &str, line: &str) -> Said {
+pub(crate) fn fill(host: &Host, name: &str, line: &str) -> Said {
     Said::of(&host.template().args(arguments(host, name, line)).output().unwrap())
 }
 
-const BEGUN: &str = "# Template used\n# a comment of the user\n\nlxc.net.0.type = veth\nlxc.net.0.link = lxcbr0\n\
+pub(crate) const BEGUN: &str = "# Template used\n# a comment of the user\n\nlxc.net.0.type = veth\nlxc.net.0.link = lxcbr0\n\
     lxc.apparmor.profile = generated\nlxc.rootfs.path = dir:DIRECTORY/rootfs\n";
-const IMAGE: &str = "-d debian -r bookworm -a amd64";
+pub(crate) const IMAGE: &str = "-d debian -r bookworm -a amd64";
 
 #[test]
 fn the_result_is_that_of_the_stock_template_byte_for_byte() {
@@ -182,4 +184,92 @@ fn without_an_image_and_without_a_terminal_nothing_hangs() {
     begun(&host, "p1", BEGUN);
     let said = fill(&host, "p1", "").refuses("no answer to `Distribution`");
     assert!(said.stdout.contains("DIST") && said.stdout.ends_with("Distribution: \n"), "{}", said.stdout);
+}
+
+#[test]
+fn the_options_of_every_era_are_taken_in_every_form_that_getopt_takes() {
+    if !is_root() {
+        return;
+    }
+    let server = Server::publishing(&[bookworm()]);
+    let host = Host::trusting(&server);
+    for (number, line) in [
+        "-d debian -r bookworm -a amd64",
+        "-ddebian -rbookworm -aamd64",
+        "--dist=debian --release=bookworm --arch=amd64",
+        "--dis debian --rel bookworm --ar amd64 --va default",
+        "-d alpine -r 3.20 -a arm64 -d debian -r bookworm -a amd64",
+        "stray -d debian another -r bookworm -a amd64 words",
+        // Bindings give a flag an empty value, which getopt takes for an argument.
+        "--force-cache EMPTY -d debian -r bookworm -a amd64 --flush-cache EMPTY --variant EMPTY",
+        // go-lxc and templates of 1.0 to 4.0.11.
+        "-d debian -r bookworm -a amd64 --keyid 0xE7FB0CAE --keyserver hkp://pool.invalid --no-validate",
+        "-d debian -r bookworm -a amd64 --standard-resolver --verbose",
+        // What liblxc appends is hidden from getopt by a `--` of the user.
+        "-d debian -r bookworm -a amd64 -- -r sarge --mapped-uid -1 --mapped-gid -1",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("c{number}");
+        begun(&host, &name, BEGUN);
+        let words = arguments(&host, &name, line).into_iter();
+        let words = words.map(|word| if word == "EMPTY" { String::new() } else { word });
+        let said = Said::of(&host.template().args(words).output().unwrap());
+        assert_eq!(said.code, 0, "{line}: {}", said.stderr);
+        assert!(host.at(&format!("begun/{name}/rootfs/etc/os-release")).exists(), "{line}");
+    }
+    for line in ["--colour", "-x", "--dist", "--list=yes", "--f"] {
+        let said = fill(&host, "refused", line);
+        assert_eq!(said.code, 1, "{line}");
+        assert!(said.stdout.contains("--dist") && said.stderr.starts_with("error: "), "{line}: {}", said.stderr);
+    }
+}
+
+#[test]
+fn a_person_at_a_terminal_is_asked_and_the_answers_make_a_container() {
+    let script = Path::new("/usr/bin/script");
+    if !is_root() || !script.exists() {
+        eprintln!("SKIP: a terminal needs `script`");
+        return;
+    }
+    let server = Server::publishing(&[bookworm()]);
+    let host = Host::trusting(&server);
+    begun(&host, "asked", BEGUN);
+    host.template();
+    let line = [vec![host.at("lxc-download").display().to_string()], arguments(&host, "asked", "")].concat().join(" ");
+    let mut command = host.command(script);
+    command.args(["-qec", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"debian\nbookworm\namd64\n").unwrap();
+    let said = Said::of(&child.wait_with_output().unwrap()).succeeds();
+    assert!(said.stdout.contains("Distribution: ") && said.stdout.contains("Unpacking the rootfs"), "{}", said.stdout);
+    assert!(host.at("begun/asked/rootfs/etc/os-release").exists());
+}
+
+#[test]
+fn a_killed_template_leaves_the_configuration_as_it_was_or_as_it_will_be() {
+    if !is_root() {
+        return;
+    }
+    let server = Server::publishing(&[bookworm().file("usr/large", vec![7; 4 << 20])]);
+    let host = Host::trusting(&server);
+    begun(&host, "p1", BEGUN);
+    let before = fs::read_to_string(host.at("begun/p1/config")).unwrap();
+    for milliseconds in [10, 30, 50, 70, 90, 120, 160] {
+        let _ = fs::remove_dir_all(host.at("begun/p1"));
+        begun(&host, "p1", BEGUN);
+        let mut command = host.template();
+        let mut child = command.args(arguments(&host, "p1", IMAGE)).stdout(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        child.kill().unwrap();
+        let has_ended_well = child.wait().unwrap().success();
+        let after = fs::read_to_string(host.at("begun/p1/config")).unwrap();
+        assert!(after == before || after.contains("lxc.uts.name = p1\n"), "{after}");
+        assert!(!has_ended_well || after != before);
+        assert_eq!(fs::metadata(host.at("begun/p1/config")).unwrap().permissions().mode() & 0o777, 0o640);
+    }
+    let _ = fs::remove_dir_all(host.at("begun/p1"));
+    begun(&host, "p1", BEGUN);
+    fill(&host, "p1", IMAGE).succeeds();
 }

@@ -4,7 +4,7 @@ use formats::layout;
 use formats::record::BuildFile;
 use formats::time::Span;
 
-use crate::world::{Claims, Host, Server, bookworm, now, path_of, stranger};
+use crate::world::{Claims, Host, Said, Server, bookworm, now, path_of, serial, stranger};
 
 fn world() -> (Server, Host) {
     let server = Server::publishing(&[bookworm()]);
@@ -124,4 +124,79 @@ fn a_server_that_is_not_pinned_is_refused_and_works_with_its_fingerprint() {
 fn plain_http_is_not_trusted_for_its_tls_certificate() {
     let (server, host) = world();
     host.run(&format!("fetch debian/12 --trust-tls --server {}", server.url())).refuses("nothing vouches");
+}
+
+#[test]
+fn an_endless_index_ends_at_its_limit() {
+    let (server, host) = world();
+    server.put(layout::SIGNED_INDEX, vec![b'-'; 8 << 20]);
+    host.run("fetch debian/12").refuses("is larger than 1048576 bytes");
+    nothing_came_of_it(&host);
+}
+
+#[test]
+fn products_of_an_older_generation_are_refused_under_a_newer_index() {
+    let mut server = Server::publishing(&[bookworm().serial(&serial(60))]);
+    let host = Host::trusting(&server);
+    let older = server.paths(".json").pop().unwrap();
+    let older = (server.get(&older), older);
+    server.add(bookworm(), Claims::fresh(5));
+    for path in server.paths(".json").into_iter().filter(|path| *path != older.1) {
+        server.put(&path, older.0.clone());
+    }
+    host.run("fetch debian/12").refuses("is not the file the signed index names");
+    nothing_came_of_it(&host);
+}
+
+#[test]
+fn a_clock_set_back_does_not_revive_an_index_that_had_expired() {
+    let Ok(faketime) = std::process::Command::new("faketime").args(["-f", "-3d", "date"]).output() else {
+        eprintln!("SKIP: a clock is set back with `faketime`");
+        return;
+    };
+    assert!(faketime.status.success());
+    let (server, host) = world();
+    host.run("list").succeeds();
+    // Signed three days ago for a day. The host has seen a newer one, so it knows that it is later than its clock says.
+    let published = now() - Span::from_days(3);
+    let serial = u64::try_from(published.unix()).unwrap();
+    server.publish(Claims { serial, published, expires: published + Span::from_days(1) });
+    let three_days_ago = |host: &Host| {
+        let mut command = host.command("faketime");
+        command.args(["-f", "-3d", crate::world::PROGRAM, "fetch", "debian/12"]);
+        Said::of(&command.output().unwrap())
+    };
+    three_days_ago(&host).refuses("the index expired");
+    nothing_came_of_it(&host);
+    // A host that has seen nothing has but its clock.
+    three_days_ago(&Host::trusting(&server)).succeeds();
+}
+
+#[test]
+fn a_serial_run_far_ahead_by_a_thief_of_the_key_is_not_remembered() {
+    let (mut server, host) = world();
+    server.publish(Claims { serial: u64::MAX, ..Claims::fresh(5) });
+    host.run("list").refuses("the index is from the future");
+    server.publish(Claims::fresh(10));
+    host.run("list").succeeds();
+    // A day ahead is the most there can be, and it ends with the key.
+    let ahead = u64::try_from(now().unix()).unwrap() + 80_000;
+    server.publish(Claims { serial: ahead, ..Claims::fresh(15) });
+    host.run("list").succeeds();
+    server.publish(Claims::fresh(20));
+    host.run("list").refuses("the index was rolled back");
+    server.key = stranger();
+    server.publish(Claims::fresh(25));
+    host.run(&format!("remote trust default --fingerprint {}", server.fingerprint())).succeeds();
+    host.run("fetch debian/12").succeeds();
+}
+
+#[test]
+fn an_index_from_the_future_is_refused() {
+    let (server, host) = world();
+    let published = now() + Span::from_days(2);
+    let serial = u64::try_from(published.unix()).unwrap();
+    server.publish(Claims { serial, published, expires: published + Span::from_days(1) });
+    host.run("fetch debian/12").refuses("the index is from the future");
+    nothing_came_of_it(&host);
 }

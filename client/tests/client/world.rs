@@ -237,12 +237,17 @@ impl Host {
     /// A host on which this server is the remote `default`.
     pub(crate) fn trusting(server: &Server) -> Self {
         let host = Self::new();
-        host.configure(&format!(
+        host.trust(server);
+        host
+    }
+
+    /// Makes this server the remote `default`.
+    pub(crate) fn trust(&self, server: &Server) {
+        self.configure(&format!(
             "[remotes.default]\nurl = \"{}\"\nfingerprint = \"{}\"\n",
             server.url(),
             server.fingerprint()
         ));
-        host
     }
 
     pub(crate) fn configure(&self, text: &str) {

@@ -1,12 +1,11 @@
 //! A command in a container sees the container, and nothing of the host.
 
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
 use std::process::Stdio;
 
-use crate::support::{Host, eventually};
-use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::process::{Pid, Signal};
+
+use crate::support::{Host, Terminal};
 
 fn running() -> Option<Host> {
     let host = Host::or_skip()?;
@@ -71,45 +70,38 @@ fn a_working_directory_that_is_not_there_is_refused() {
 #[test]
 fn a_terminal_becomes_a_terminal_of_the_container() {
     let Some(host) = running() else { return };
-    let (master, slave) = pty();
-    tcsetwinsize(&master, Winsize { ws_row: 33, ws_col: 99, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
-    let stream = || Stdio::from(slave.try_clone().unwrap());
+    let mut terminal = Terminal::open();
+    terminal.resize(33, 99);
     let mut command = host.command(["exec", "web1", "--", "sh", "-c", "tty; stty size; echo done; exit 5"]);
-    let mut child = command.stdin(stream()).stdout(stream()).stderr(stream()).spawn().unwrap();
-    let mut said = String::new();
-    eventually("the end of the command", || {
-        read_available(&master, &mut said);
-        said.contains("done")
-    });
+    let mut child = terminal.run(&mut command);
+    terminal.shows("done");
     assert_eq!(child.wait().unwrap().code(), Some(5));
-    assert!(said.contains("/dev/pts/") && said.contains("33 99"), "{said}");
+    assert!(terminal.said.contains("/dev/pts/") && terminal.said.contains("33 99"), "{}", terminal.said);
+}
+
+#[test]
+fn it_learns_of_a_new_window_size_and_gets_what_is_typed() {
+    let Some(host) = running() else { return };
+    let mut terminal = Terminal::open();
+    terminal.resize(33, 99);
+    let script = "trap 'stty size' WINCH; echo ready; while true; do read line && echo got $line; done";
+    let mut child = terminal.run(&mut host.command(["exec", "web1", "--", "sh", "-c", script]));
+    terminal.shows("ready");
+    terminal.resize(44, 55);
+    rustix::process::kill_process(Pid::from_child(&child), Signal::WINCH).unwrap();
+    terminal.types("again\n");
+    terminal.shows("got again");
+    terminal.shows("44 55");
+    // Ctrl+C is for the command, not for us.
+    terminal.types("\x03");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
 #[test]
 fn a_redirected_output_beside_a_terminal_stays_free_of_terminal_habits() {
     let Some(host) = running() else { return };
-    let (_master, slave) = pty();
+    let terminal = Terminal::open();
     let mut command = host.command(["exec", "web1", "--", "sh", "-c", "test -t 0 && ! test -t 1 && echo hello"]);
-    let output = command.stdin(slave).stderr(Stdio::null()).output().unwrap();
+    let output = command.stdin(terminal.stream()).stderr(Stdio::null()).output().unwrap();
     assert_eq!(output.stdout, b"hello\n");
-}
-
-fn pty() -> (OwnedFd, OwnedFd) {
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    unlockpt(&master).unwrap();
-    let slave = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    (master, slave)
-}
-
-fn read_available(master: &OwnedFd, said: &mut String) {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let mut fds = [PollFd::from_borrowed_fd(master.as_fd(), PollFlags::IN)];
-    while poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() > 0 {
-        let mut buffer = [0; 1024];
-        let count = rustix::io::read(master, &mut buffer).unwrap_or(0);
-        if count == 0 {
-            return;
-        }
-        said.push_str(&String::from_utf8_lossy(&buffer[..count]));
-    }
 }

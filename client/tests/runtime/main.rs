@@ -2,11 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod autostart;
 mod cgroups;
 mod config;
+mod console;
+mod copies;
 mod exec_status;
 mod exec_view;
+mod foreground;
+mod freeze;
 mod idmap;
+mod info;
 mod isolation;
 mod killed;
 mod library;
@@ -14,6 +20,8 @@ mod life;
 mod names;
 mod overlays;
 mod peer;
+mod shared_extents;
+mod snapshots;
 mod stop;
 mod support;
 mod systemd;

@@ -35,11 +35,16 @@ impl<'a> Lxc<'a> {
         Ran::of(command.output().unwrap())
     }
 
-    pub(crate) fn start(&mut self, name: &str) {
-        self.started.push(name.to_owned());
+    /// Lets the container's configuration include LXC's own files.
+    pub(crate) fn adapt(&self, name: &str) {
         let config = self.containers.join(name).join("config");
         let text = fs::read_to_string(&config).unwrap().replace("/nowhere/share", "/usr/share");
         fs::write(config, text).unwrap();
+    }
+
+    pub(crate) fn start(&mut self, name: &str) {
+        self.started.push(name.to_owned());
+        self.adapt(name);
         self.run("start", name, &["--", "/bin/sleep", "1000"]).succeeds();
     }
 

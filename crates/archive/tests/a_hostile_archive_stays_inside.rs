@@ -325,6 +325,37 @@ fn bombs_stop_at_their_limit() {
 }
 
 #[test]
+fn ten_million_members_are_read_no_further_than_the_limit() {
+    /// Empty files in an endless row, each with a name of its own.
+    struct Row {
+        member: u64,
+        rest: Vec<u8>,
+    }
+    impl std::io::Read for Row {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            if self.rest.is_empty() && self.member < 10_000_000 {
+                self.member += 1;
+                self.rest = Forge::default().file(&format!("f{}", self.member), "").end();
+                self.rest.truncate(512);
+            }
+            let length = self.rest.len().min(buffer.len());
+            buffer[..length].copy_from_slice(&self.rest[..length]);
+            self.rest.drain(..length);
+            Ok(length)
+        }
+    }
+    let host = Host::new();
+    let limits = UnpackLimits { entries: 5000, ..UnpackLimits::default() };
+    let options = UnpackOptions { limits, ..UnpackOptions::for_this_process().unwrap() };
+    let mut row = Row { member: 0, rest: Vec::new() };
+    let refused = unpack(&mut row, &host.dest(""), &options);
+    assert!(matches!(refused, Err(UnpackError::TooMuch { what: "members", limit: 5000, .. })), "{refused:?}");
+    assert!(row.member < 20_000, "{} were read", row.member);
+    assert!(fs::read_dir(host.dest("")).unwrap().count() <= 5000);
+    assert!(UnpackLimits::default().entries < 10_000_000);
+}
+
+#[test]
 fn an_unknown_kind_of_member_is_refused_by_name() {
     let host = Host::new();
     let tar = Forge::default().member("odd", EntryType::new(b'Q'), "", b"").end();

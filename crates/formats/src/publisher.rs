@@ -51,6 +51,7 @@ impl Publisher {
             Verdict::KeyNotValid { reason } => Err(Distrust::KeyNotValid { reason }),
             Verdict::Revoked { key } => Err(Distrust::Revoked { key }),
             Verdict::Forged { reason } => Err(Distrust::Forged { reason }),
+            Verdict::Early { made } => Err(Distrust::SignedLater { made }),
             Verdict::Expired { expires, .. } => Err(Distrust::Expired { expires }),
         }
     }
@@ -95,6 +96,12 @@ pub enum Distrust {
     Forged {
         /// What the check says.
         reason: String,
+    },
+    /// It was signed later than now, by the clock of who signed it.
+    #[error("it is from the future: signed {made}")]
+    SignedLater {
+        /// When it was signed.
+        made: Timestamp,
     },
     /// The signature is past its validity.
     #[error("its signature expired on {expires}")]

@@ -189,6 +189,14 @@ pub enum Refusal {
         /// The later of the clock and the newest publication seen.
         now: Timestamp,
     },
+    /// The index was signed later than now, by the clock of who signed it.
+    #[error("the index is from the future: signed {made}, now is {now}")]
+    SignedLater {
+        /// When it was signed.
+        made: Timestamp,
+        /// The later of the clock and the newest publication seen.
+        now: Timestamp,
+    },
     /// The index claims to be made later than now.
     #[error("the index is from the future: published {published} with serial {serial}, now is {now}")]
     FromTheFuture {
@@ -261,7 +269,9 @@ impl Refusal {
             Self::Expired { .. } => {
                 "the server has not published in time, or newer indexes are being withheld; check this machine's clock too"
             }
-            Self::FromTheFuture { .. } => "check the clock of this machine and of the server",
+            Self::SignedLater { .. } | Self::FromTheFuture { .. } => {
+                "check the clock of this machine and of the server"
+            }
             Self::OtherChannel { .. } => "check the remote's channel",
             Self::RolledBack { .. } => "a mirror may be stale; retry with the origin server",
             Self::Unreadable { .. } => "a newer rootcellar may be needed",

@@ -81,6 +81,12 @@ pub enum UnpackError {
         /// The member.
         member: String,
     },
+    /// A member would be in what is no directory: a file, or a link that leads to none.
+    #[error("`{member}` would be in something that is no directory")]
+    NoDirectory {
+        /// The member.
+        member: String,
+    },
     /// The system refused.
     #[error("cannot {action} `{member}`")]
     System {
@@ -105,8 +111,18 @@ impl UnpackError {
             | Self::UnknownKind { .. }
             | Self::TooMuch { .. }
             | Self::BadHardLink { .. }
-            | Self::Occupied { .. } => true,
+            | Self::Occupied { .. }
+            | Self::NoDirectory { .. } => true,
             Self::IdOutsideMap { .. } | Self::System { .. } => false,
+        }
+    }
+
+    /// Why the directory of a member could not be opened or made.
+    pub(super) fn directory(member: &[u8]) -> impl FnOnce(rustix::io::Errno) -> Self {
+        use rustix::io::Errno;
+        move |errno| match errno {
+            Errno::EXIST | Errno::NOTDIR | Errno::LOOP => Self::NoDirectory { member: shown(member) },
+            errno => Self::system("open the directory of", member)(errno),
         }
     }
 

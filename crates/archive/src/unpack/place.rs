@@ -268,7 +268,7 @@ impl<'a> Placed<'a> {
             entry
         } else {
             let opened = self.root.ensure_dir(dir);
-            (dir.to_vec(), opened.map_err(UnpackError::system("open the directory of", path.as_bytes()))?)
+            (dir.to_vec(), opened.map_err(UnpackError::directory(path.as_bytes()))?)
         };
         Ok(self.parent.insert(entry).1.as_fd())
     }

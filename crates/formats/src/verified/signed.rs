@@ -72,6 +72,7 @@ pub(crate) enum Verdict {
     KeyNotValid { reason: String },
     Revoked { key: String },
     Forged { reason: String },
+    Early { made: Timestamp },
     Expired { made: Timestamp, expires: Timestamp },
     Good,
 }
@@ -89,6 +90,7 @@ impl Verdict {
             Self::UnknownKey { key } => Refusal::UnpinnedKey { pinned: pinned.keys().cloned().collect(), found: key },
             Self::KeyNotValid { reason } => Refusal::KeyNotValid { reason },
             Self::Forged { reason } => Refusal::Forged { reason },
+            Self::Early { made } => Refusal::SignedLater { made, now },
             Self::Expired { expires, .. } => Refusal::Expired { expires, now },
         }
     }
@@ -137,7 +139,7 @@ impl Judge<'_> {
     fn judge(&self, error: &VerificationError<'_>) -> Verdict {
         match error {
             VerificationError::MissingKey { sig } => Verdict::UnknownKey { key: issuer(sig) },
-            VerificationError::BadSignature { sig, error, .. } => match expired(sig, self.now) {
+            VerificationError::BadSignature { sig, error, .. } => match untimely(sig, self.now) {
                 Some(verdict) => verdict,
                 None => Verdict::Forged { reason: error.to_string() },
             },
@@ -174,11 +176,14 @@ impl VerificationHelper for Judge<'_> {
     }
 }
 
-/// The library refuses a signature past its validity before it computes anything, so such a signature may also be
-/// forged; that shows when it is checked again as of the moment it was made.
-fn expired(signature: &Signature, now: Timestamp) -> Option<Verdict> {
-    let expires = Timestamp::from(signature.signature_expiration_time()?);
+/// The library refuses a signature outside of its validity before it computes anything, so such a signature may also
+/// be forged; for one of the past that shows when it is checked again as of the moment it was made.
+fn untimely(signature: &Signature, now: Timestamp) -> Option<Verdict> {
     let made = Timestamp::from(signature.signature_creation_time()?);
+    if made > now {
+        return Some(Verdict::Early { made });
+    }
+    let expires = Timestamp::from(signature.signature_expiration_time()?);
     (now > expires).then_some(Verdict::Expired { made, expires })
 }
 

@@ -138,6 +138,8 @@ fn an_index_from_the_future_is_refused() {
     let json = serde_json::to_vec_pretty(&future).unwrap();
     let signed = key.sign_inline(&json, now(), future.expires).unwrap();
     assert!(matches!(verify(&signed, &key, &Memory::nothing(), now()), Err(Refusal::FromTheFuture { .. })));
+    let signed = key.sign_inline(&json, future.published, future.published + Span::from_days(1)).unwrap();
+    assert!(matches!(verify(&signed, &key, &Memory::nothing(), now()), Err(Refusal::SignedLater { .. })));
     let fast_forward = sign(&key, &index(u64::MAX));
     assert!(matches!(verify(&fast_forward, &key, &Memory::nothing(), now()), Err(Refusal::FromTheFuture { .. })));
 }
