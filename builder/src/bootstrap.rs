@@ -131,33 +131,101 @@ pub(crate) struct Repository {
     pub(crate) sha256: Sha256,
 }
 
-/// Installs Debian in the directory `root`, which must be empty. Needs root, also root of a user namespace that holds
-/// the ids of the packages.
-pub(crate) fn bootstrap(
-    request: &Bootstrap,
-    root: &Path,
-    around: Surroundings<'_>,
-) -> Result<BootstrapSummary, BootstrapError> {
-    check(request)?;
-    let lines = sources::lines(request, around)?;
-    let apt = Apt::open(request, &lines, around)?;
+/// What is decided before anything is installed: apt has verified the lists and chosen from them.
+pub(crate) struct Prepared<'a> {
+    request: Bootstrap,
+    lines: String,
+    apt: Apt<'a>,
+    resolution: Resolution,
+    around: Surroundings<'a>,
+}
+
+/// Fetches the lists that changed, and lets apt choose. Others who ask for the same wait until the answer is dropped.
+pub(crate) fn prepare(request: Bootstrap, around: Surroundings<'_>) -> Result<Prepared<'_>, BootstrapError> {
+    check(&request)?;
+    let lines = sources::lines(&request, around)?;
+    let apt = Apt::open(&request, &lines, around)?;
     apt.update()?;
-    let resolution = Resolution::of(request, &apt)?;
-    let store = Store::open(&request.cache)?;
-    let files = store.fetch(&resolution, &apt)?;
-    tree::prepare(root, &resolution)?;
-    install::install(&resolution, &store, &files, &install::Target { root, around, now: request.now })?;
-    tree::finish(root, &lines, &resolution)?;
-    if request.lists {
-        apt.copy_lists(root)?;
+    let resolution = Resolution::of(&request, &apt)?;
+    Ok(Prepared { request, lines, apt, resolution, around })
+}
+
+impl Prepared<'_> {
+    /// The lines of `sources.list`.
+    pub(crate) fn lines(&self) -> &str {
+        &self.lines
     }
-    let packages = resolution.packages().map(|package| InstalledPackage {
-        name: package.name.clone(),
-        version: package.version.clone(),
-        arch: package.arch.clone(),
-        sha256: package.sha256,
-    });
-    Ok(BootstrapSummary { packages: packages.collect(), repositories: apt.repositories()? })
+
+    /// The signed documents that apt verified.
+    pub(crate) fn repositories(&self) -> Result<Vec<Repository>, BootstrapError> {
+        self.apt.repositories()
+    }
+
+    /// What will be installed, in the order it is unpacked.
+    pub(crate) fn packages(&self) -> impl Iterator<Item = InstalledPackage> {
+        self.resolution.packages().map(|package| InstalledPackage {
+            name: package.name.clone(),
+            version: package.version.clone(),
+            arch: package.arch.clone(),
+            sha256: package.sha256,
+        })
+    }
+
+    /// What an apt sees that has these lines of `sources.list` too, or in place of the own ones, and trusts these
+    /// certificates too.
+    pub(crate) fn seen_with(
+        &self,
+        (lines, instead): (&str, bool),
+        keyrings: &[PathBuf],
+    ) -> Result<Seen<'_>, BootstrapError> {
+        if lines.is_empty() && keyrings.is_empty() {
+            return Ok(Seen { own: &self.apt, other: None });
+        }
+        let lines = if instead { lines.to_owned() } else { format!("{}{lines}", self.lines) };
+        let keyrings = self.request.keyrings.iter().chain(keyrings).cloned().collect();
+        let request = Bootstrap { keyrings, ..self.request.clone() };
+        let apt = Apt::open(&request, &lines, self.around)?;
+        apt.update()?;
+        Ok(Seen { own: &self.apt, other: Some(apt) })
+    }
+
+    /// Installs it in the directory `root`, which must be empty. Needs root, also root of a user namespace that holds
+    /// the ids of the packages.
+    pub(crate) fn install(&self, root: &Path) -> Result<BootstrapSummary, BootstrapError> {
+        let Self { request, resolution, around, .. } = self;
+        let store = Store::open(&request.cache)?;
+        let files = store.fetch(resolution, &self.apt)?;
+        tree::prepare(root, resolution)?;
+        install::install(resolution, &store, &files, &install::Target { root, around: *around, now: request.now })?;
+        tree::finish(root, &self.lines, resolution)?;
+        if request.lists {
+            self.apt.copy_lists(root)?;
+        }
+        Ok(BootstrapSummary { packages: self.packages().collect(), repositories: self.repositories()? })
+    }
+}
+
+/// What apt sees at this moment.
+pub(crate) struct Seen<'a> {
+    own: &'a Apt<'a>,
+    other: Option<Apt<'a>>,
+}
+
+impl Seen<'_> {
+    /// The signed documents that apt verified.
+    pub(crate) fn repositories(&self) -> Result<Vec<Repository>, BootstrapError> {
+        self.apt().repositories()
+    }
+
+    /// For each of these packages, the version that apt would install if it were asked for now, with the digest of its
+    /// file.
+    pub(crate) fn candidates(&self, names: &[String]) -> Result<Vec<InstalledPackage>, BootstrapError> {
+        resolution::candidates(self.apt(), names)
+    }
+
+    fn apt(&self) -> &Apt<'_> {
+        self.other.as_ref().unwrap_or(self.own)
+    }
 }
 
 /// Refuses words that apt would not take as what they are.
@@ -194,6 +262,8 @@ pub(crate) enum BootstrapError {
     Unpack { name: String, source: archive::unpack::UnpackError },
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    #[error("another build of the same packages is at work, and the time given with `--timeout` is over")]
+    Waited,
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -210,6 +280,7 @@ impl Advice for BootstrapError {
             | Self::Damaged { .. }
             | Self::Unpack { .. }
             | Self::Sandbox(_)
+            | Self::Waited
             | Self::Io(_) => None,
         }
     }
@@ -219,6 +290,7 @@ impl Advice for BootstrapError {
             Self::BadWord { .. }
             | Self::NoMirror { .. }
             | Self::NoPackages { .. }
+            | Self::Waited
             | Self::Altered { .. }
             | Self::Damaged { .. } => ExitStatus::Refused,
             Self::NotCarried { .. } | Self::Apt { .. } | Self::Unpack { .. } | Self::Sandbox(_) | Self::Io(_) => {

@@ -1,184 +1,170 @@
-//! The package cache: package files that an earlier build downloaded.
+//! The cache: what earlier builds fetched and made, for the builds after them.
 //!
 //! ```text
 //! <cache>/
-//! ├── v1/debs/<distribution>/<release>/<arch>/     what apt or mmdebstrap downloaded in the tree
-//! │   └── 9f2c…_libc6_2.36-9_amd64.deb             its sha256, then the name that apt gives it
-//! └── bootstrap/v1/                                what the builder's own bootstrap keeps
+//! ├── CACHEDIR.TAG     says that this is a cache, and whose: a directory without it is not ours
+//! ├── lock             shared by builds, exclusive to `cache prune`
+//! ├── v1/debs/         package files that package managers in images downloaded (`cache::packages`)
+//! ├── bootstrap/v1/    what the builder's own bootstrap keeps (`bootstrap::store`, `bootstrap::apt`)
+//! ├── downloads/v1/    archives that others publish (`source::store`)
+//! └── stages/v1/       what finished stages left (`cache::stages`)
 //! ```
 //!
-//! A file is used only when its content still has the digest in its name. apt trusts what lies in its archive
-//! directory by size alone, so after a build every package file is compared with the digest in the signed lists.
-//! Other files in the directory are not ours and are never touched; concurrent builds share it without a lock, because
-//! files appear whole and never change.
+//! Nothing here is needed: whatever is missing is fetched or made again. The directory is never emptied as a whole, and
+//! one that holds other people's files is refused instead of used.
 
-use std::fs;
+pub(crate) mod lock;
+pub(crate) mod packages;
+pub(crate) mod prune;
+pub(crate) mod stages;
+
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use formats::digest::{Hasher, Sha256};
-use formats::image::ImageId;
+use formats::digest::Sha256;
+use terminal::{Advice, ExitStatus};
 
-use crate::build::inventory::Inventory;
+use self::lock::{Lock, Mode};
 
-/// The package files for one image's packages.
-pub(crate) struct PackageCache {
+/// A cache that this process uses.
+pub(crate) struct Cache {
     root: PathBuf,
-    directory: PathBuf,
+    lock: File,
 }
 
-impl PackageCache {
-    /// The part of the cache in `root` that builds of `image` use.
-    pub(crate) fn open(root: &Path, image: &ImageId) -> io::Result<Self> {
-        let directory = root
-            .join("v1/debs")
-            .join(image.distribution.as_str())
-            .join(image.release.as_str())
-            .join(image.arch.as_str());
-        fs_err::create_dir_all(&directory)?;
-        Ok(Self { root: root.to_owned(), directory })
+impl Cache {
+    /// The cache in `root`, which is made where there is none. It waits for a prune to end, not longer than `deadline`.
+    pub(crate) fn open(root: &Path, deadline: Option<Instant>) -> Result<Self, CacheError> {
+        let cache = Self::find(root)?;
+        if !lock::take(&cache.lock, Mode::Shared, deadline)? {
+            return Err(CacheError::Busy { path: root.to_owned() });
+        }
+        Ok(cache)
     }
 
-    /// The whole cache.
+    /// The same for one who removes things: nobody else may use the cache meanwhile.
+    pub(crate) fn open_alone(root: &Path) -> Result<Self, CacheError> {
+        let cache = Self::find(root)?;
+        cache.alone().map(|alone| alone.then_some(cache))?.ok_or_else(|| CacheError::Busy { path: root.to_owned() })
+    }
+
+    /// Whether nobody else uses the cache. From here on nobody else can.
+    pub(crate) fn alone(&self) -> Result<bool, CacheError> {
+        Ok(lock::try_take(&self.lock, Mode::Exclusive)?)
+    }
+
+    /// Where it is.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Puts every intact file into `archives` under the name that apt looks for, and returns how many there were.
-    pub(crate) fn offer(&self, archives: &Path) -> io::Result<usize> {
-        let mut offered = 0;
-        for entry in fs_err::read_dir(&self.directory)? {
-            let entry = entry?;
-            let file_name = entry.file_name();
-            let Some((digest, name)) = file_name.to_str().and_then(|name| name.split_once('_')) else { continue };
-            let Ok(digest) = digest.parse::<Sha256>() else { continue };
-            if !is_package(name) || sha256(&entry.path())? != digest {
-                continue;
-            }
-            link_or_copy(&entry.path(), &archives.join(name))?;
-            offered += 1;
-        }
-        Ok(offered)
-    }
-
-    /// Takes in the package files in `archives`, after comparing each with the signed lists.
-    pub(crate) fn adopt(&self, archives: &Path, inventory: &Inventory) -> Result<(), CacheError> {
-        for entry in fs_err::read_dir(archives)? {
-            let entry = entry?;
-            let file_name = entry.file_name();
-            let Some(name) = file_name.to_str().filter(|name| is_package(name)) else { continue };
-            let found = sha256(&entry.path())?;
-            let key = name.trim_end_matches(".deb").replace("%3a", ":");
-            match inventory.listed.get(&key) {
-                Some(expected) if *expected != found => {
-                    return Err(CacheError::Altered { name: name.to_owned(), expected: *expected, found });
+    fn find(root: &Path) -> Result<Self, CacheError> {
+        fs_err::create_dir_all(root)?;
+        let tag = root.join(TAG);
+        match fs_err::read_to_string(&tag) {
+            Ok(text) if text.lines().any(|line| line == OURS) => {}
+            Ok(_) => return Err(CacheError::Foreign { path: root.to_owned(), found: TAG.to_owned() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if let Some(found) = foreign(root)? {
+                    return Err(CacheError::Foreign { path: root.to_owned(), found });
                 }
-                // What no list names cannot be compared, and is not kept.
-                None => continue,
-                Some(_) => {}
+                let mut file = tempfile::Builder::new().prefix(".tag-").tempfile_in(root)?;
+                io::Write::write_all(&mut file, format!("{SIGNATURE}\n{OURS}\n").as_bytes())?;
+                file.persist(tag).map_err(|error| error.error)?;
             }
-            let place = self.directory.join(format!("{found}_{name}"));
-            if !place.exists() {
-                let partial = tempfile::Builder::new().prefix(".partial-").tempdir_in(&self.directory)?;
-                let copy = partial.path().join("deb");
-                link_or_copy(&entry.path(), &copy)?;
-                fs_err::rename(copy, place)?;
-            }
+            Err(error) => return Err(error.into()),
         }
-        Ok(())
+        let lock: Lock = fs_err::File::create(root.join("lock"))?.into_parts().0;
+        Ok(Self { root: root.to_owned(), lock })
     }
 }
 
-/// Why package files were not taken in.
+/// The name of something that no cache holds.
+fn foreign(root: &Path) -> io::Result<Option<String>> {
+    for entry in fs_err::read_dir(root)? {
+        let name = entry?.file_name().display().to_string();
+        if !OWN_NAMES.contains(&name.as_str()) && !name.starts_with(".tag-") {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
+/// Why the cache was not used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CacheError {
+    #[error("`{}` is no cache of this program: it holds `{found}`", path.display())]
+    Foreign { path: PathBuf, found: String },
+    #[error("the cache `{}` is in use", path.display())]
+    Busy { path: PathBuf },
     #[error("package `{name}` is not the one in the signed package lists: expected sha256 {expected}, found {found}")]
     Altered { name: String, expected: Sha256, found: Sha256 },
-    #[error("the package cache cannot be used")]
+    #[error("the cache cannot be used")]
     Io(#[from] io::Error),
 }
 
-fn is_package(name: &str) -> bool {
-    Path::new(name).extension().is_some_and(|extension| extension == "deb")
-}
+impl Advice for CacheError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Foreign { .. } => Some("give a new or an empty directory with `--cache`".to_owned()),
+            Self::Busy { .. } => Some("try again when no build is running".to_owned()),
+            Self::Altered { .. } => {
+                Some("remove the package from the cache, or build without one with `--no-cache`".to_owned())
+            }
+            Self::Io(_) => None,
+        }
+    }
 
-fn sha256(path: &Path) -> io::Result<Sha256> {
-    let mut hasher = Hasher::default();
-    io::copy(&mut fs_err::File::open(path)?, &mut hasher)?;
-    Ok(hasher.finish().sha256)
-}
-
-/// A second name for the same file where the file system allows it, else a copy.
-fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::hard_link(from, to) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(_) => fs_err::copy(from, to).map(drop),
-        Ok(()) => Ok(()),
+    fn exit_status(&self) -> ExitStatus {
+        match self {
+            Self::Foreign { .. } | Self::Altered { .. } => ExitStatus::Refused,
+            Self::Busy { .. } | Self::Io(_) => ExitStatus::Failed,
+        }
     }
 }
+
+/// The standard of <https://bford.info/cachedir/>: backups leave such a directory out.
+const TAG: &str = "CACHEDIR.TAG";
+const SIGNATURE: &str = "Signature: 8a477f597d28d172789f06886806bc55";
+const OURS: &str = "# The cache of rootcellar-builder: what is in here can be made again.";
+const OWN_NAMES: [&str; 5] = ["v1", "bootstrap", "downloads", "stages", "lock"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    struct World {
-        directory: tempfile::TempDir,
-        cache: PackageCache,
-    }
-
-    impl World {
-        fn new() -> Self {
-            let directory = tempfile::tempdir().unwrap();
-            let image = "debian/bookworm/amd64/default".parse().unwrap();
-            let cache = PackageCache::open(&directory.path().join("cache"), &image).unwrap();
-            let world = Self { directory, cache };
-            fs::create_dir(world.archives("one")).unwrap();
-            fs::create_dir(world.archives("two")).unwrap();
-            world
-        }
-
-        fn archives(&self, name: &str) -> PathBuf {
-            self.directory.path().join(name)
-        }
-    }
-
-    fn lists(name: &str, content: &[u8]) -> Inventory {
-        Inventory { listed: [(name.to_owned(), Sha256::of(content))].into(), ..Inventory::default() }
+    #[test]
+    fn a_directory_with_foreign_files_is_refused_and_left_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("holiday_photo.jpg"), "mine").unwrap();
+        let refused = Cache::open(directory.path(), None).map(|_| ()).unwrap_err();
+        assert!(refused.to_string().contains("holiday_photo.jpg"), "{refused}");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+        std::fs::rename(directory.path().join("holiday_photo.jpg"), directory.path().join(TAG)).unwrap();
+        assert!(matches!(Cache::open(directory.path(), None), Err(CacheError::Foreign { .. })));
     }
 
     #[test]
-    fn a_package_of_one_build_is_offered_to_the_next() {
-        let world = World::new();
-        fs::write(world.archives("one").join("a_1%3a2_amd64.deb"), "deb").unwrap();
-        world.cache.adopt(&world.archives("one"), &lists("a_1:2_amd64", b"deb")).unwrap();
-        assert_eq!(world.cache.offer(&world.archives("two")).unwrap(), 1);
-        assert_eq!(fs::read(world.archives("two").join("a_1%3a2_amd64.deb")).unwrap(), b"deb");
+    fn a_cache_is_known_by_its_tag_whatever_else_lies_in_it_later() {
+        let directory = tempfile::tempdir().unwrap();
+        Cache::open(directory.path(), None).unwrap();
+        std::fs::write(directory.path().join("holiday_photo.jpg"), "mine").unwrap();
+        Cache::open(directory.path(), None).unwrap();
     }
 
     #[test]
-    fn a_package_that_is_not_the_listed_one_fails_the_build() {
-        let world = World::new();
-        fs::write(world.archives("one").join("a_1_amd64.deb"), "forged").unwrap();
-        let error = world.cache.adopt(&world.archives("one"), &lists("a_1_amd64", b"deb")).unwrap_err();
-        assert!(matches!(error, CacheError::Altered { .. }), "{error}");
-    }
-
-    #[test]
-    fn rotten_and_foreign_files_are_neither_offered_nor_removed() {
-        let world = World::new();
-        let rotten = world.cache.directory.join(format!("{}_a_1_amd64.deb", Sha256::of(b"good")));
-        let foreign = world.cache.directory.join("holiday_photo.deb");
-        fs::write(&rotten, "rot").unwrap();
-        fs::write(&foreign, "mine").unwrap();
-        assert_eq!(world.cache.offer(&world.archives("two")).unwrap(), 0);
-        assert!(rotten.exists() && foreign.exists());
-    }
-
-    #[test]
-    fn a_package_that_no_list_names_is_not_kept() {
-        let world = World::new();
-        fs::write(world.archives("one").join("local_1_all.deb"), "deb").unwrap();
-        world.cache.adopt(&world.archives("one"), &Inventory::default()).unwrap();
-        assert_eq!(world.cache.offer(&world.archives("two")).unwrap(), 0);
+    fn builds_share_a_cache_and_one_who_removes_things_has_it_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = Cache::open(directory.path(), None).unwrap();
+        let second = Cache::open(directory.path(), None).unwrap();
+        assert!(matches!(Cache::open_alone(directory.path()), Err(CacheError::Busy { .. })));
+        drop(second);
+        assert!(first.alone().unwrap());
+        let soon = Some(Instant::now() + std::time::Duration::from_millis(200));
+        assert!(matches!(Cache::open(directory.path(), soon), Err(CacheError::Busy { .. })));
+        drop(first);
+        Cache::open_alone(directory.path()).unwrap();
     }
 }

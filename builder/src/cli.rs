@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bootstrap, build, matrix, plan, validate};
+use crate::commands::{bootstrap, build, cache, matrix, pack, plan, resume, shell, validate};
 
 /// Builds images from specs.
 #[derive(Debug, Parser)]
@@ -23,6 +23,14 @@ pub(crate) enum Command {
     Bootstrap(bootstrap::BootstrapArgs),
     /// Build an image: the root file system and its metadata.
     Build(build::BuildArgs),
+    /// Make an image of a tree that is there already.
+    Pack(pack::PackArgs),
+    /// Go on with a build that failed.
+    Resume(resume::ResumeArgs),
+    /// Look into the tree of a build that failed.
+    Shell(shell::ShellArgs),
+    /// Show what earlier builds have kept, or remove some of it.
+    Cache(cache::CacheArgs),
     /// Check specs without building anything.
     Validate(validate::ValidateArgs),
     /// Show the images that specs are for.

@@ -2,8 +2,12 @@
 
 pub(crate) mod bootstrap;
 pub(crate) mod build;
+pub(crate) mod cache;
 pub(crate) mod matrix;
+pub(crate) mod pack;
 pub(crate) mod plan;
+pub(crate) mod resume;
+pub(crate) mod shell;
 pub(crate) mod validate;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +17,8 @@ use terminal::{Advice, ExitStatus};
 
 use crate::bootstrap::BootstrapError;
 use crate::build::BuildError;
+use crate::build::failure::FailureError;
+use crate::cache::CacheError;
 use crate::config::ConfigError;
 use crate::format::FormatsError;
 use crate::plan::PlanError;
@@ -43,6 +49,11 @@ fn build_time() -> Result<Timestamp, CommandError> {
     }
 }
 
+/// Whether the time of the build was given.
+fn time_is_given() -> bool {
+    std::env::var_os("SOURCE_DATE_EPOCH").is_some()
+}
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommandError {
@@ -56,6 +67,12 @@ pub(crate) enum CommandError {
     NoCache,
     #[error("`{}` cannot be used", path.display())]
     Directory { path: PathBuf, source: std::io::Error },
+    #[error("what a failed build was asked for cannot be understood")]
+    Request,
+    #[error(transparent)]
+    Failure(#[from] FailureError),
+    #[error(transparent)]
+    Cache(#[from] CacheError),
     #[error(transparent)]
     Log(#[from] terminal::log::LogError),
     #[error(transparent)]
@@ -92,10 +109,13 @@ impl Advice for CommandError {
             Self::SourceDateEpoch { .. }
             | Self::Formats(_)
             | Self::NoCache
+            | Self::Request
             | Self::Directory { .. }
             | Self::Log(_)
             | Self::NotEmpty { .. }
             | Self::Pack(_) => None,
+            Self::Failure(error) => error.hint(),
+            Self::Cache(error) => error.hint(),
             Self::Spec(error) => error.hint(),
             Self::Plan(error) => error.hint(),
             Self::Build(error) => error.hint(),
@@ -114,6 +134,9 @@ impl Advice for CommandError {
             | Self::Directory { .. }
             | Self::Log(_)
             | Self::Pack(_) => ExitStatus::Failed,
+            Self::Request => ExitStatus::Refused,
+            Self::Failure(error) => error.exit_status(),
+            Self::Cache(error) => error.exit_status(),
             Self::Spec(error) => error.exit_status(),
             Self::Plan(error) => error.exit_status(),
             Self::Build(error) => error.exit_status(),

@@ -8,13 +8,14 @@
 //! | `bootstrap` | Debian and its relatives, from package lists to a tree |
 //! | `source` | archives of root file systems that others publish |
 //! | `build` | the stages: unpack, install, files, tidy, pack, record |
-//! | `cache` | package files that earlier builds downloaded |
+//! | `cache` | what earlier builds fetched and made: packages, lists, trees of stages |
 //! | `config` | the configuration file |
 //! | `commands` | the verbs of the command line |
 
 mod bootstrap;
 mod build;
 mod cache;
+mod checkpoint;
 mod cli;
 mod commands;
 mod config;
@@ -60,6 +61,10 @@ fn run(cli: &Cli, printer: &Printer) -> Result<ExitStatus, CommandError> {
     match &cli.command {
         Command::Bootstrap(args) => commands::bootstrap::run(args, printer),
         Command::Build(args) => commands::build::run(args, printer),
+        Command::Cache(args) => commands::cache::run(args, printer),
+        Command::Pack(args) => commands::pack::run(args, printer),
+        Command::Resume(args) => commands::resume::run(args, printer),
+        Command::Shell(args) => commands::shell::run(args, printer),
         Command::Validate(args) => commands::validate::run(args, printer),
         Command::Matrix(args) => commands::matrix::run(args, printer),
         Command::Plan(args) => commands::plan::run(args, printer),

@@ -12,3 +12,7 @@ pub(crate) const SPEC_BYTES: u64 = 4 << 20;
 pub(crate) const SOURCE_DOCUMENT_BYTES: u64 = 16 << 20;
 /// How many lines of a failed script's output are repeated on the screen.
 pub(crate) const FAILURE_LINES: usize = 15;
+/// How long something in the cache may go unused.
+pub(crate) const CACHE_AGE: std::time::Duration = std::time::Duration::from_hours(30 * 24);
+/// How large the cache may be after a build: a few dozen Debian images with their packages.
+pub(crate) const CACHE_BYTES: u64 = 32 << 30;

@@ -1,13 +1,15 @@
 //! What a build will do, in order, decided before anything runs.
 //!
 //! ```text
-//! unpack → { repositories → post-unpack → packages → post-update → post-packages } × base, container
-//!        → files → post-files → tidy → pack
+//! unpack → { repositories → post-unpack.N → refresh → packages → post-packages.N } × base, container
+//!        → files → post-files.N → tidy → { lxc, incus } → record
 //! ```
 //!
 //! The middle runs once for the entries without a type and once for those that name `container`, because specs are
-//! written for distrobuilder's two commands (see [`Phase`]). Whatever a spec asks for and this version cannot do is
-//! an error here, with the key's name.
+//! written for distrobuilder's two commands (see [`Phase`]). A stage goes on from the tree of the one before it; what
+//! LXC and Incus want differently is made from one tidied tree. Stages without work are left out, and every action is
+//! a stage of its own, so that a changed one does not repeat those before it. Whatever a spec asks for and this version
+//! cannot do is an error here, with the key's name.
 
 pub(crate) mod files;
 pub(crate) mod lxc;
@@ -17,7 +19,9 @@ pub(crate) mod repositories;
 pub(crate) mod source;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use formats::record::BuildFile;
 use terminal::{Advice, ExitStatus};
 
 use self::files::FileStep;
@@ -38,7 +42,7 @@ use crate::spec::template::{TemplateError, Templates};
 pub(crate) struct Plan {
     /// Where the tree comes from.
     pub(crate) source: Source,
-    /// Repositories, packages and the actions around them, phase by phase.
+    /// Repositories, packages and the actions around them, stage by stage.
     pub(crate) installs: Vec<Install>,
     /// Files written into the tree, in the order of the spec.
     pub(crate) files: Vec<FileStep>,
@@ -57,36 +61,75 @@ pub(crate) struct Plan {
     pub(crate) formats: Formats,
 }
 
-/// One pass over repositories and packages.
+/// One stage of installing.
 #[derive(Debug)]
 pub(crate) struct Install {
+    /// `packages`, `post-packages.2`, `container-packages`.
+    pub(crate) stage: String,
     /// The entries it takes.
     pub(crate) phase: Phase,
+    /// What it does, as far as later builds have to know.
+    pub(crate) kind: InstallKind,
     /// Written before anything runs.
     pub(crate) repositories: Vec<RepositoryFile>,
     /// Actions and package manager calls, in order.
     pub(crate) steps: Vec<Step>,
 }
 
+/// What a stage of installing does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InstallKind {
+    /// It does what the spec says and no more: what it leaves depends on nothing else.
+    Written,
+    /// It fetches lists of packages, which decide what every later stage finds.
+    Refresh,
+    /// It installs what the lists name.
+    Packages,
+}
+
+/// A line of a plan, for people.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct PlanLine {
+    /// The stage.
+    pub(crate) stage: String,
+    /// The stage whose tree it goes on from; none for the first.
+    pub(crate) after: Option<String>,
+    /// What happens.
+    pub(crate) what: String,
+}
+
 impl Plan {
     /// Decides the build of `spec`.
     pub(crate) fn of(spec: &Spec, formats: Formats) -> Result<Self, PlanError> {
+        let source = Source::of(spec, &spec.templates()?)?;
+        Self::from(spec, formats, source, &[Phase::Base, Phase::Container])
+    }
+
+    /// Decides what is left to do for a tree in which everything without a type has been done, as distrobuilder's
+    /// `pack-lxc` and `pack-incus` find it.
+    pub(crate) fn upon(spec: &Spec, formats: Formats, tree: &Path) -> Result<Self, PlanError> {
+        Self::from(spec, formats, Source::Tree { path: tree.to_owned() }, &[Phase::Container])
+    }
+
+    fn from(spec: &Spec, formats: Formats, source: Source, phases: &[Phase]) -> Result<Self, PlanError> {
         let templates = spec.templates()?;
         if spec.definition.targets.incus.vm.is_some() {
             return Err(PlanError::unsupported("targets.incus.vm", "virtual machine images"));
         }
         let manager = Manager::of(&spec.definition.packages)?;
-        let source = Source::of(spec, &templates)?;
         let mut installs = Vec::new();
         let mut lists_are_fresh = source.leaves_package_lists();
-        for phase in [Phase::Base, Phase::Container] {
-            let mut install = install(spec, &templates, &manager, phase, &mut lists_are_fresh)?;
-            if phase == Phase::Base {
-                install.steps.splice(..0, source.first_steps());
+        for phase in phases.iter().copied() {
+            if phase == Phase::Base && !source.first_steps().is_empty() {
+                installs.push(Install {
+                    stage: "first-steps".to_owned(),
+                    phase,
+                    kind: InstallKind::Packages,
+                    repositories: Vec::new(),
+                    steps: source.first_steps(),
+                });
             }
-            if !install.repositories.is_empty() || !install.steps.is_empty() {
-                installs.push(install);
-            }
+            installs.extend(install(spec, &templates, &manager, phase, &mut lists_are_fresh)?);
         }
         Ok(Self {
             source,
@@ -102,19 +145,42 @@ impl Plan {
         })
     }
 
-    /// The stages for people, one line each: a name and what it does.
-    pub(crate) fn lines(&self) -> Vec<(&'static str, String)> {
-        let mut lines = vec![("unpack", self.source.to_string())];
+    /// The stages for people, in order, one line for each thing that happens.
+    pub(crate) fn lines(&self) -> Vec<PlanLine> {
+        let mut lines = vec![PlanLine { stage: UNPACK.to_owned(), after: None, what: self.source.to_string() }];
+        let mut last = UNPACK.to_owned();
+        let mut add = |stage: &str, what: Vec<String>| {
+            let line = |what| PlanLine { stage: stage.to_owned(), after: Some(last.clone()), what };
+            lines.extend(what.into_iter().map(line));
+            stage.clone_into(&mut last);
+        };
         for install in &self.installs {
-            let stage = if install.phase == Phase::Base { "packages" } else { "container packages" };
-            lines.extend(install.repositories.iter().map(|file| (stage, format!("write {}", file.path))));
-            lines.extend(install.steps.iter().map(|step| (stage, step.label.clone())));
+            let files = install.repositories.iter().map(|file| format!("write {}", file.path));
+            add(&install.stage, files.chain(install.steps.iter().map(|step| step.label.clone())).collect());
         }
-        lines.extend(self.files.iter().map(|file| ("files", file.to_string())));
-        lines.extend(self.post_files.iter().map(|step| ("files", step.label.clone())));
-        lines.push(("tidy", "remove caches, logs, host names, keys and machine ids".to_owned()));
-        lines.extend(self.formats.files().into_iter().map(|file| ("pack", file.to_string())));
+        if !self.files.is_empty() {
+            add(FILES, self.files.iter().map(ToString::to_string).collect());
+        }
+        for (stage, step) in self.post_files() {
+            add(&stage, vec![step.label.clone()]);
+        }
+        add(TIDY, vec!["remove caches, logs, host names, keys and machine ids".to_owned()]);
+        for file in self.formats.files() {
+            let (stage, after) = match file {
+                BuildFile::RootfsSquashfs | BuildFile::IncusTarXz | BuildFile::LxdTarXz => (INCUS, TIDY),
+                BuildFile::RootfsTarXz | BuildFile::MetaTarXz => (LXC, TIDY),
+                BuildFile::ImageYaml | BuildFile::PackagesJson | BuildFile::SbomSpdxJson => (RECORD, LXC),
+            };
+            lines.push(PlanLine { stage: stage.to_owned(), after: Some(after.to_owned()), what: file.to_string() });
+        }
         lines
+    }
+
+    /// The `post-files` actions with the names of their stages.
+    pub(crate) fn post_files(&self) -> impl Iterator<Item = (String, &Step)> {
+        let several = self.post_files.len() > 1;
+        let name = move |index| numbered(Trigger::PostFiles.as_str().to_owned(), index, several);
+        self.post_files.iter().enumerate().map(move |(index, step)| (name(index), step))
     }
 }
 
@@ -124,12 +190,12 @@ fn install(
     manager: &Manager,
     phase: Phase,
     lists_are_fresh: &mut bool,
-) -> Result<Install, PlanError> {
+) -> Result<Vec<Install>, PlanError> {
     let Repositories { files: repositories, mut steps } = Repositories::of(spec, templates, manager, phase)?;
     let new_repositories = !repositories.is_empty() || !steps.is_empty();
-    steps.extend(actions(spec, templates, Trigger::PostUnpack, phase)?);
+    let post_unpack = actions(spec, templates, Trigger::PostUnpack, phase)?;
     // A script may have added a repository.
-    *lists_are_fresh &= repositories.is_empty() && steps.is_empty();
+    *lists_are_fresh &= !new_repositories && post_unpack.is_empty();
     if phase == Phase::Base {
         steps.splice(..0, manager.prepare(spec.image.arch.as_str()));
     }
@@ -138,22 +204,44 @@ fn install(
     let update = spec.definition.packages.update;
     let upgrades = update && (phase == Phase::Base || new_repositories);
     let works = !calls.is_empty() || upgrades;
+    let mut refresh = Vec::new();
     if works && !*lists_are_fresh {
-        steps.extend(manager.refresh());
+        refresh.extend(manager.refresh());
         *lists_are_fresh = true;
     }
+    let mut packages = Vec::new();
     if upgrades {
-        steps.extend(manager.update());
+        packages.extend(manager.update());
     }
     if update {
-        steps.extend(post_update);
+        packages.extend(post_update);
     }
-    steps.extend(calls);
+    packages.extend(calls);
     if works && spec.definition.packages.cleanup {
-        steps.extend(manager.clean());
+        packages.extend(manager.clean());
     }
-    steps.extend(actions(spec, templates, Trigger::PostPackages, phase)?);
-    Ok(Install { phase, repositories, steps })
+    let stage = |name: &str, kind, repositories, steps| {
+        let prefix = if phase == Phase::Container { "container-" } else { "" };
+        Install { stage: format!("{prefix}{name}"), phase, kind, repositories, steps }
+    };
+    let each = |trigger: Trigger, steps: Vec<Step>| {
+        let several = steps.len() > 1;
+        let name = move |index| numbered(trigger.as_str().to_owned(), index, several);
+        let one = |(index, step)| stage(&name(index), InstallKind::Written, Vec::new(), vec![step]);
+        steps.into_iter().enumerate().map(one).collect::<Vec<_>>()
+    };
+    let mut stages = vec![stage("repositories", InstallKind::Written, repositories, steps)];
+    stages.extend(each(Trigger::PostUnpack, post_unpack));
+    stages.push(stage("refresh", InstallKind::Refresh, Vec::new(), refresh));
+    stages.push(stage("packages", InstallKind::Packages, Vec::new(), packages));
+    stages.extend(each(Trigger::PostPackages, actions(spec, templates, Trigger::PostPackages, phase)?));
+    stages.retain(|stage| !stage.repositories.is_empty() || !stage.steps.is_empty());
+    Ok(stages)
+}
+
+/// The name of one of several stages: `post-files.2`.
+fn numbered(name: String, index: usize, several: bool) -> String {
+    if several { format!("{name}.{}", index + 1) } else { name }
 }
 
 /// The actions of a trigger, each checked for the line that says what runs it.
@@ -227,6 +315,18 @@ impl Advice for PlanError {
         ExitStatus::Refused
     }
 }
+
+/// The first stage.
+pub(crate) const UNPACK: &str = "unpack";
+/// The stage that writes the entries of `files`.
+pub(crate) const FILES: &str = "files";
+/// The stage that removes what no image should have.
+pub(crate) const TIDY: &str = "tidy";
+/// The stage that packs for LXC.
+pub(crate) const LXC: &str = "lxc";
+/// The stage that packs for Incus and LXD.
+pub(crate) const INCUS: &str = "incus";
+const RECORD: &str = "record";
 
 /// distrobuilder's defaults (`shared/chroot.go`), and a home.
 const DEFAULT_ENVIRONMENT: [(&str, &str); 5] = [

@@ -16,6 +16,7 @@ mod mounts;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -26,14 +27,19 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 use serde::{Deserialize, Serialize};
 
 /// Programs that run one after the other in the same surroundings.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Session {
     /// The tree that becomes `/`; without one the host's is kept.
     pub(crate) root: Option<PathBuf>,
+    /// Directories of the host that are seen in the tree, by the path they are seen at. `/run` and `/tmp` are empty and
+    /// in memory unless they are among them.
+    pub(crate) binds: BTreeMap<String, PathBuf>,
     /// The whole environment: nothing of the builder's own is passed on.
     pub(crate) environment: BTreeMap<String, String>,
     /// Files that exist only while the session runs, by their path below `/run`.
     pub(crate) files: BTreeMap<String, String>,
+    /// Where steps read and write, in place of the log: numbers of inherited files.
+    pub(crate) terminal: Option<[i32; 3]>,
     /// What runs. The first failure ends the session.
     pub(crate) steps: Vec<Step>,
 }
@@ -78,6 +84,26 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) log: &'a std::fs::File,
     /// When everything is killed.
     pub(crate) deadline: Option<Instant>,
+}
+
+/// Input, output and errors of this process, as files that a session inherits.
+pub(crate) fn terminal() -> io::Result<[i32; 3]> {
+    // They stay open until this process ends; unlike others they are handed on.
+    let keep = |file: BorrowedFd<'_>| -> io::Result<i32> { Ok(rustix::io::dup(file)?.into_raw_fd()) };
+    Ok([keep(io::stdin().as_fd())?, keep(io::stdout().as_fd())?, keep(io::stderr().as_fd())?])
+}
+
+/// Makes mounts of this process and its children invisible to others, and end with it. Other threads must not exist
+/// yet.
+#[allow(unsafe_code, reason = "unshare is unsafe for the flags that are not used here")]
+pub(crate) fn keep_mounts_private() -> io::Result<()> {
+    // SAFETY: only `FILES` breaks assumptions about file descriptors between threads.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?;
+    rustix::mount::mount_change(
+        "/",
+        rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC,
+    )?;
+    Ok(())
 }
 
 /// Runs a session to its end. When this returns, everything that ran in it is gone.

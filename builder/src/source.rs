@@ -46,7 +46,7 @@ use terminal::Printer;
 
 use self::artifact::Artifact;
 use self::place::Destination;
-use self::store::Store;
+use self::store::{Found, Store};
 use self::trust::Evidence;
 use self::web::Web;
 use crate::plan::PlanError;
@@ -164,35 +164,60 @@ impl Download {
         }
     }
 
-    /// Makes `tree` of it and says what it was made from. Downloads are kept in `cache`, if there is one, and are else
+    /// Finds the archives and checks what vouches for them. Downloads are kept in `cache`, if there is one, and are else
     /// gone with `work`.
-    pub(crate) fn fetch(
+    pub(crate) fn obtain(
         &self,
         work: &Path,
-        tree: &Path,
         cache: Option<&Path>,
         printer: &Printer,
         around: Surroundings<'_>,
-    ) -> Result<String, SourceError> {
+    ) -> Result<Downloaded, SourceError> {
         let web = Web::new(around.deadline)?;
         // Signatures are judged by the clock, whatever time the build pretends to be made at.
         let now = Timestamp::from(std::time::SystemTime::now());
         let store = Store::open(cache, work)?;
-        let mut from = Vec::new();
-        let destination = Destination { work, tree, arch: self.wanted.arch, log: around.log };
+        let mut archives = Vec::new();
         for artifact in self.site.locate(&self.wanted, &web)? {
             let evidence = Evidence::gather(&artifact, &self.trust, &web, now)?;
             evidence.announce(&artifact, printer);
             let found = store.obtain(&artifact, &evidence, &self.trust, &web, now, printer)?;
-            destination.put(found.file, &artifact)?;
-            from.push(format!("{} {}", artifact.name(), found.sha256));
+            archives.push((artifact, found));
+        }
+        store.close()?;
+        Ok(Downloaded { archives, site: self.site, arch: self.wanted.arch })
+    }
+}
+
+/// Archives that were vouched for, open and not yet unpacked.
+pub(crate) struct Downloaded {
+    archives: Vec<(Artifact, Found)>,
+    site: Site,
+    arch: Arch,
+}
+
+impl Downloaded {
+    /// Makes `tree` of them. They can be unpacked once.
+    pub(crate) fn unpack(&self, work: &Path, tree: &Path, around: Surroundings<'_>) -> Result<(), SourceError> {
+        let destination = Destination { work, tree, arch: self.arch, log: around.log };
+        for (artifact, found) in &self.archives {
+            destination.put(found.file.try_clone()?, artifact)?;
         }
         if self.site != Site::Rootfs {
             // Some publish a root directory that only root may enter.
             fs_err::set_permissions(tree, std::fs::Permissions::from_mode(0o755))?;
         }
-        store.close()?;
-        Ok(from.join(", "))
+        Ok(())
+    }
+}
+
+impl fmt::Display for Downloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (artifact, found)) in self.archives.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{} {}", artifact.name(), found.sha256)?;
+        }
+        Ok(())
     }
 }
 

@@ -51,10 +51,19 @@ pub(crate) struct Spec {
 impl Spec {
     /// Reads the spec at `path`, or from standard input for `-`.
     pub(crate) fn load(path: &Path, overrides: &[Override], now: Timestamp) -> Result<Self, SpecError> {
-        let wrap = |kind| SpecError { path: path.to_owned(), kind };
-        let yaml = read(path).map_err(wrap)?;
+        Self::of_text(path, &Self::text(path)?, overrides, now)
+    }
+
+    /// The spec at `path` as it is written.
+    pub(crate) fn text(path: &Path) -> Result<String, SpecError> {
+        read(path).map_err(|kind| SpecError { path: path.to_owned(), kind })
+    }
+
+    /// The spec `yaml`, which was read at `path`.
+    pub(crate) fn of_text(path: &Path, yaml: &str, overrides: &[Override], now: Timestamp) -> Result<Self, SpecError> {
         let directory = path.parent().filter(|_| path != Path::new("-")).unwrap_or(Path::new("")).to_owned();
-        Self::parse(&yaml, overrides, now).map(|spec| Self { directory, ..spec }).map_err(wrap)
+        let parsed = Self::parse(yaml, overrides, now).map(|spec| Self { directory, ..spec });
+        parsed.map_err(|kind| SpecError { path: path.to_owned(), kind })
     }
 
     /// The images that the spec at `path` is for.

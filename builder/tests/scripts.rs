@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::common::{World, output_of};
+use crate::common::{World, builder, output_of};
 
 fn action(trigger: &str, script: &str) -> String {
     let indented = script.lines().map(|line| format!("    {line}\n")).collect::<Vec<_>>().concat();
@@ -92,7 +92,8 @@ fn a_failing_script_is_named_with_its_line_and_the_tree_is_kept() {
     let kept = world.kept();
     assert_eq!(kept.len(), 1);
     assert!(stderr.contains(&kept[0].display().to_string()));
-    assert!(kept[0].join("work/root/bin/busybox").exists());
+    let looked = builder().arg("shell").arg(&kept[0]).args(["ls", "/bin/busybox"]).assert().success();
+    assert_eq!(output_of(&looked).0, "/bin/busybox\n");
     assert!(!world.built().exists());
     assert_eq!(world.leftovers(), Vec::<String>::new());
 }

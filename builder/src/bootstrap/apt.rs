@@ -14,29 +14,28 @@
 //! Nothing of the host's own configuration is read: `APT_CONFIG` comes first and moves every directory.
 
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-
-use formats::digest::Sha256;
-use rustix::fs::FlockOperation;
 
 use super::tree::directory_in;
 use super::{Bootstrap, BootstrapError, Repository};
 use crate::build::inventory::repository_name;
 use crate::build::unpack::proxies;
+use crate::cache::lock::{self, Lock};
 use crate::sandbox::{self, Run, Session, Step, Surroundings};
+use formats::digest::Sha256;
 
 /// apt, with lists and caches that only one bootstrap at a time uses.
 pub(super) struct Apt<'a> {
     directory: PathBuf,
     around: Surroundings<'a>,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl<'a> Apt<'a> {
-    /// apt for the sources `lines`; waits for other bootstraps of the same.
+    /// apt for the sources `lines`; waits for other bootstraps of the same, not longer than the
+    /// deadline.
     pub(super) fn open(request: &Bootstrap, lines: &str, around: Surroundings<'a>) -> Result<Self, BootstrapError> {
         let keyrings = keyrings(request)?;
         let configuration = configuration(request);
@@ -51,7 +50,9 @@ impl<'a> Apt<'a> {
             fs_err::create_dir_all(directory.join(below))?;
         }
         let lock = fs_err::File::create(directory.join("lock"))?.into_parts().0;
-        rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(io::Error::from)?;
+        if !lock::take(&lock, lock::Mode::Exclusive, around.deadline)? {
+            return Err(BootstrapError::Waited);
+        }
         let sandbox = if is_open_to_all(&directory)? { "" } else { "APT::Sandbox::User \"root\";\n" };
         let top = format!("Dir \"{}\";\n", quotable(&directory)?);
         fs_err::write(directory.join("apt.conf"), format!("{top}{configuration}{sandbox}"))?;
@@ -95,6 +96,13 @@ impl<'a> Apt<'a> {
         let printed = self.run("reading the package lists", &["apt-cache", "policy", package].map(str::to_owned))?;
         let candidate = printed.lines().find_map(|line| line.trim_start().strip_prefix("Candidate: "));
         Ok(candidate.filter(|version| *version != "(none)").map(str::to_owned))
+    }
+
+    /// What apt knows of these packages: the version it would install, and those there are.
+    pub(super) fn policy(&self, packages: &[String]) -> Result<String, BootstrapError> {
+        let mut words = ["apt-cache", "policy", "--"].map(str::to_owned).to_vec();
+        words.extend_from_slice(packages);
+        self.run("reading the package lists", &words)
     }
 
     /// Downloads `name=version` each, and returns the directory they are in. apt compares them with the signed lists.
@@ -180,10 +188,9 @@ pub(super) fn printed(
         environment.push(("TMPDIR".to_owned(), directory.join("tmp").display().to_string()));
     }
     let session = Session {
-        root: None,
         environment: environment.into_iter().collect(),
-        files: std::collections::BTreeMap::new(),
         steps: vec![Step { label: label.to_owned(), run: Run::Command(command) }],
+        ..Session::default()
     };
     sandbox::run(&session, around)?;
     Ok(fs_err::read_to_string(into)?)

@@ -4,7 +4,7 @@
 //! system, then everything else on a system that has them. What was decided is kept beside the lists, under a digest of
 //! the signed documents and of the question, so that the same question is not asked twice.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use formats::digest::Sha256;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::apt::Apt;
 use super::control::{self, Stanza};
-use super::{Bootstrap, BootstrapError, Variant};
+use super::{Bootstrap, BootstrapError, InstalledPackage, Variant};
 
 /// What to install, and in which order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +64,40 @@ impl Resolution {
     pub(super) fn packages(&self) -> impl Iterator<Item = &Chosen> {
         self.essential.iter().chain(&self.other)
     }
+}
+
+/// The versions that apt would install of these packages, on an empty system.
+pub(super) fn candidates(apt: &Apt<'_>, names: &[String]) -> Result<Vec<InstalledPackage>, BootstrapError> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    apt.assume("")?;
+    let chosen = policies(&apt.policy(names)?);
+    let shown = control::parse(&apt.show(names)?);
+    let shown = shown.map_err(|error| BootstrapError::Apt { problem: error.to_string() })?;
+    let candidate = |stanza: &Stanza| {
+        let name = stanza.get("Package")?;
+        let version =
+            stanza.get("Version").filter(|version| chosen.get(name).is_some_and(|chosen| chosen == version))?;
+        let (name, version) = (name.to_owned(), version.to_owned());
+        let arch = stanza.get("Architecture")?.to_owned();
+        Some(InstalledPackage { name, version, arch, sha256: stanza.get("SHA256")?.parse().ok()? })
+    };
+    Ok(shown.iter().filter_map(candidate).collect())
+}
+
+/// The candidates in what `apt-cache policy` prints, by package.
+fn policies(printed: &str) -> BTreeMap<String, String> {
+    let mut chosen = BTreeMap::new();
+    let mut package = None;
+    for line in printed.lines() {
+        if let Some(name) = line.strip_suffix(':').filter(|name| !name.starts_with(' ')) {
+            package = Some(name.to_owned());
+        } else if let Some(version) = line.trim_start().strip_prefix("Candidate: ") {
+            chosen.extend(package.take().map(|name| (name, version.to_owned())));
+        }
+    }
+    chosen
 }
 
 fn ask(request: &Bootstrap, apt: &Apt<'_>) -> Result<Resolution, BootstrapError> {
@@ -256,6 +290,14 @@ mod tests {
         assert_eq!(listed(&found, &all, false).unwrap().sha256, Sha256::of(b"deb"));
         let in_a_directory = Found { version: "4.13-1".to_owned(), ..found };
         assert_eq!(listed(&in_a_directory, &all, false).unwrap().version, "1:4.13-1");
+    }
+
+    #[test]
+    fn the_candidate_of_each_package_is_what_policy_prints() {
+        let printed = "dash:\n  Installed: (none)\n  Candidate: 0.5-1\n  Version table:\n     0.5-1 500\n        \
+                       500 http://m x/main\nlibc6:\n  Installed: (none)\n  Candidate: (none)\n";
+        let expected = [("dash", "0.5-1"), ("libc6", "(none)")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+        assert_eq!(policies(printed), expected.into());
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(super) fn session(root: &Path, now: Timestamp, steps: Vec<Step>) -> Session 
     ];
     let mut environment: BTreeMap<_, _> = fixed.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     environment.insert("SOURCE_DATE_EPOCH".to_owned(), now.unix().to_string());
-    Session { root: Some(root.to_owned()), environment, files: BTreeMap::new(), steps }
+    Session { root: Some(root.to_owned()), environment, steps, ..Session::default() }
 }
 
 /// Runs the script that precedes the unpacking. debconf looks in dpkg's own directory for the package that such a

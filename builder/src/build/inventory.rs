@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 
 use formats::digest::Sha256;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::tree::Tree;
 
 /// An installed package.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Package {
     /// `libc6`.
     pub(crate) name: String,
@@ -18,12 +18,12 @@ pub(crate) struct Package {
     /// `amd64` or `all`.
     pub(crate) arch: String,
     /// The digest of the package file, where the repository's lists name it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) sha256: Option<Sha256>,
 }
 
 /// Everything known about the packages of a tree.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Inventory {
     /// Sorted by name.
     pub(crate) packages: Vec<Package>,
@@ -31,31 +31,44 @@ pub(crate) struct Inventory {
     pub(crate) repositories: BTreeMap<String, Sha256>,
     /// What the lists say about package files, by `name_version_arch`.
     pub(crate) listed: HashMap<String, Sha256>,
+    /// The digest of dpkg's database: while it stays, so do the packages.
+    pub(crate) status: Option<Sha256>,
 }
 
 impl Inventory {
-    /// Reads dpkg's database and apt's lists, both empty where the image has none. `listed_before` holds digests from
-    /// lists that are no longer there.
-    pub(crate) fn of(tree: &Tree, listed_before: HashMap<String, Sha256>) -> io::Result<Self> {
-        let mut inventory = Self { listed: listed_before, ..Self::default() };
-        for name in tree.names(LISTS)? {
-            let name = name.display().to_string();
-            if !name.ends_with("_Packages") && !name.ends_with("Release") {
-                continue;
-            }
+    /// What is installed now, read from dpkg's database and apt's lists, both empty where the image has none. What
+    /// earlier lists said counts where a script has removed them.
+    pub(crate) fn updated(mut self, tree: &Tree) -> io::Result<Self> {
+        let lists: Vec<_> = tree.names(LISTS)?.iter().map(|name| name.display().to_string()).collect();
+        for name in lists.iter().filter(|name| name.ends_with("Release")) {
             let content = tree.read(&format!("{LISTS}/{name}"))?.unwrap_or_default();
-            let text = String::from_utf8_lossy(&content);
-            if name.ends_with("_Packages") {
-                inventory.listed.extend(text.split("\n\n").filter_map(listed));
-            } else {
-                inventory.repositories.insert(repository_name(&text), Sha256::of(&content));
-            }
+            self.repositories.insert(repository_name(&String::from_utf8_lossy(&content)), Sha256::of(&content));
         }
-        let status = tree.read("/var/lib/dpkg/status")?.unwrap_or_default();
+        let status = tree.read(STATUS)?.unwrap_or_default();
+        let digest = Some(Sha256::of(&status));
+        if self.status == digest {
+            return Ok(self);
+        }
+        self.status = digest;
         let text = String::from_utf8_lossy(&status);
-        inventory.packages = text.split("\n\n").filter_map(|one| inventory.installed(one)).collect();
-        inventory.packages.sort();
-        Ok(inventory)
+        self.packages = text.split("\n\n").filter_map(|one| self.installed(one)).collect();
+        // The lists are long, and looked at only for what is not known yet.
+        if self.packages.iter().any(|package| package.sha256.is_none()) {
+            for name in lists.iter().filter(|name| name.ends_with("_Packages")) {
+                let content = tree.read(&format!("{LISTS}/{name}"))?.unwrap_or_default();
+                self.listed.extend(String::from_utf8_lossy(&content).split("\n\n").filter_map(listed));
+            }
+            self.packages = text.split("\n\n").filter_map(|one| self.installed(one)).collect();
+        }
+        self.packages.sort();
+        Ok(self)
+    }
+
+    /// Without what the lists say about packages that are not installed: there are tens of thousands.
+    pub(crate) fn without_others(&self) -> Self {
+        let installed = self.packages.iter().map(|one| key(&one.name, &one.version, &one.arch));
+        let listed = installed.filter_map(|key| self.listed.get(&key).map(|digest| (key, *digest)));
+        Self { listed: listed.collect(), ..self.clone() }
     }
 
     fn installed(&self, paragraph: &str) -> Option<Package> {
@@ -93,6 +106,7 @@ fn field<'a>(paragraph: &'a str, key: &str) -> Option<&'a str> {
     paragraph.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim)
 }
 
+const STATUS: &str = "/var/lib/dpkg/status";
 const LISTS: &str = "/var/lib/apt/lists";
 
 #[cfg(test)]
@@ -119,7 +133,7 @@ mod tests {
         );
         let release = "Origin: Debian\nLabel: Debian-Security\nSuite: stable\nCodename: x-security\n".to_owned();
         write("/var/lib/apt/lists/host_dists_x_InRelease", release.clone());
-        let inventory = Inventory::of(&tree, HashMap::new()).unwrap();
+        let inventory = Inventory::default().updated(&tree).unwrap();
         let names: Vec<_> = inventory.packages.iter().map(|package| package.name.as_str()).collect();
         assert_eq!(names, ["base", "zlib1g"]);
         assert_eq!(inventory.packages[1].sha256, Some(digest));

@@ -4,14 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::unpack::{Unpack, Unpacked};
-use crate::bootstrap::{Bootstrap, BootstrapError, bootstrap, directory_in};
+use crate::bootstrap::{self, Bootstrap, BootstrapError, Prepared};
 use crate::build::inventory::{Inventory, key};
 use crate::plan::source::Debootstrap;
 
-/// Installs the packages of `source`. apt's lists and the packages of earlier builds are in the tree afterwards, where
-/// mmdebstrap leaves them too.
-pub(crate) fn install(unpack: &Unpack<'_>, source: &Debootstrap) -> Result<Unpacked, BootstrapError> {
-    let scratch = unpack.work.join("bootstrap");
+/// Lets apt verify the lists and choose the packages of `source`.
+pub(crate) fn prepare<'a>(unpack: &Unpack<'a>, source: &Debootstrap) -> Result<Prepared<'a>, BootstrapError> {
     let request = Bootstrap {
         suite: source.suite.clone(),
         arch: source.arch,
@@ -21,18 +19,17 @@ pub(crate) fn install(unpack: &Unpack<'_>, source: &Debootstrap) -> Result<Unpac
         mirrors: source.mirror.iter().cloned().collect(),
         unverified: source.unverified,
         keyrings: keyrings(unpack.work, source)?,
-        cache: unpack.cache.map_or(scratch.clone(), |cache| cache.root().to_owned()),
+        cache: unpack.cache.map_or_else(|| unpack.work.join("bootstrap"), |cache| cache.root().to_owned()),
         lists: true,
         now: unpack.now,
     };
-    fs_err::create_dir(unpack.tree)?;
-    let summary = bootstrap(&request, unpack.tree, unpack.around)?;
-    if let Some(cache) = unpack.cache {
-        cache.offer(&directory_in(unpack.tree, ARCHIVES)?)?;
-    }
-    if scratch.exists() {
-        fs_err::remove_dir_all(scratch)?;
-    }
+    bootstrap::prepare(request, unpack.around)
+}
+
+/// Installs them as the new directory `tree`. apt's lists are in the tree afterwards, where mmdebstrap leaves them too.
+pub(crate) fn install(prepared: &Prepared<'_>, source: &Debootstrap, tree: &Path) -> Result<Unpacked, BootstrapError> {
+    fs_err::create_dir(tree)?;
+    let summary = prepared.install(tree)?;
     let listed = summary.packages.iter().map(|one| (key(&one.name, &one.version, &one.arch), one.sha256));
     let repositories = summary.repositories.iter().map(|one| (one.title.clone(), one.sha256));
     let known = Inventory { listed: listed.collect(), repositories: repositories.collect(), ..Inventory::default() };
@@ -60,7 +57,6 @@ fn keyrings(work: &Path, source: &Debootstrap) -> io::Result<Vec<PathBuf>> {
     Ok(keyrings)
 }
 
-const ARCHIVES: &str = "var/cache/apt/archives";
 const KEYRINGS: &str = "/usr/share/keyrings";
 const TRUSTED: &str = "/etc/apt/trusted.gpg.d";
 

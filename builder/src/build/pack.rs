@@ -43,10 +43,11 @@ impl Packer<'_> {
         command.extend(SQUASHFS_OPTIONS.map(str::to_owned));
         let step = Step { label: "mksquashfs".to_owned(), run: Run::Command(command) };
         // It takes the time of the file system from SOURCE_DATE_EPOCH and clamps those of files to it.
-        let session =
-            Session { root: None, environment: host_environment(self.now), files: BTreeMap::new(), steps: vec![step] };
+        let session = Session { environment: host_environment(self.now), steps: vec![step], ..Session::default() };
         sandbox::run(&session, self.around)?;
-        digest(&out)
+        let mut hasher = Hasher::default();
+        std::io::copy(&mut fs_err::File::open(out)?, &mut hasher)?;
+        Ok(hasher.finish())
     }
 
     /// `incus.tar.xz` and `lxd.tar.xz`. Servers that publish both must be able to tell the images apart by their
@@ -123,12 +124,6 @@ fn incus_metadata(spec: &Spec, plan: &Plan, templates: &IncusTemplates, now: Tim
         properties: properties.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
         templates: templates.entries.clone(),
     }
-}
-
-fn digest(path: &Path) -> Result<FileDigest, BuildError> {
-    let mut hasher = Hasher::default();
-    std::io::copy(&mut fs_err::File::open(path)?, &mut hasher)?;
-    Ok(hasher.finish())
 }
 
 /// The block size of the field, and zstd: a third of xz's time for a tenth more bytes.

@@ -6,15 +6,18 @@ use formats::digest::{FileDigest, Hasher, Sha256};
 use formats::record::{BuildFile, BuildRecord, Fingerprint, Provenance, RecordFormat};
 use formats::time::Timestamp;
 
-use super::BuildError;
-use super::inventory::Inventory;
+use super::inventory::{Inventory, Package};
 use super::pack::Packed;
 use super::tree::Tree;
+use super::{BuildError, keys};
+use crate::plan::Plan;
+use crate::plan::source::Source;
 use crate::spec::Spec;
 
 /// What the record is made from.
 pub(crate) struct Made<'a> {
     pub(crate) spec: &'a Spec,
+    pub(crate) plan: &'a Plan,
     /// What the tree was made from.
     pub(crate) source: String,
     pub(crate) overrides: &'a [String],
@@ -49,6 +52,7 @@ impl About {
 /// The record.
 pub(crate) fn record(made: Made<'_>) -> Result<BuildRecord, BuildError> {
     let spec = made.spec;
+    let is_archive = matches!(made.plan.source, Source::Download(_));
     let distribution = spec.image.distribution.as_str();
     let variant = spec.image.variant.as_str();
     let alias = made.about.version.filter(|version| version != spec.image.release.as_str());
@@ -67,7 +71,7 @@ pub(crate) fn record(made: Made<'_>) -> Result<BuildRecord, BuildError> {
         files: made.files,
         rootfs_tar: made.rootfs_tar,
         fingerprints: made.fingerprints,
-        inputs: inputs(spec, made.inventory)?,
+        inputs: inputs((spec, made.plan), Some(made.source.as_str()).filter(|_| is_archive), &made.inventory.packages)?,
         provenance: Provenance {
             builder: format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
             spec: spec.digest,
@@ -96,12 +100,17 @@ pub(crate) fn fingerprints(directory: &std::path::Path, files: &Packed) -> Resul
     Ok(fingerprints)
 }
 
-/// A digest of what determines the content: the builder, the spec as it holds for this build without its serial, and
-/// the packages.
-fn inputs(spec: &Spec, inventory: &Inventory) -> Result<Sha256, BuildError> {
+/// A digest of what determines the content: the builder, the spec as it holds for this build without its serial, what
+/// is packed, what comes from this machine, the archives it started from, and the packages.
+pub(crate) fn inputs(
+    (spec, plan): (&Spec, &Plan),
+    archives: Option<&str>,
+    packages: &[Package],
+) -> Result<Sha256, BuildError> {
     let mut definition = spec.definition.clone();
     definition.image.serial = "".into();
-    let parts = (env!("CARGO_PKG_VERSION"), &definition, &inventory.packages);
+    let packed = plan.formats.files().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let parts = (env!("CARGO_PKG_VERSION"), &definition, packed, archives, keys::files(&plan.files)?, packages);
     let document = serde_json::to_vec(&parts).map_err(std::io::Error::from)?;
     Ok(Sha256::of(&document))
 }

@@ -6,18 +6,20 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use formats::time::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use terminal::Printer;
 
 use super::inventory::Inventory;
 use super::{BuildError, native};
-use crate::bootstrap::BootstrapError;
-use crate::cache::PackageCache;
+use crate::bootstrap::{BootstrapError, Prepared};
+use crate::cache::Cache;
+use crate::cache::packages::PackageCache;
 use crate::plan::source::{Debootstrap, Source};
 use crate::sandbox::{self, Run, Session, Step, Surroundings};
+use crate::source::Downloaded;
 
 /// Who installs the packages of a new tree.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Engine {
     /// The builder itself; mmdebstrap where it cannot.
@@ -39,10 +41,10 @@ pub(crate) struct Unpacked {
 pub(crate) struct Unpack<'a> {
     /// The directory of this build, for what only this stage needs.
     pub(crate) work: &'a Path,
-    /// The tree, which does not exist yet.
-    pub(crate) tree: &'a Path,
+    /// Everything that earlier builds kept.
+    pub(crate) cache: Option<&'a Cache>,
     /// Packages of earlier builds.
-    pub(crate) cache: Option<&'a PackageCache>,
+    pub(crate) packages: Option<&'a PackageCache>,
     /// Who installs packages.
     pub(crate) engine: Engine,
     /// The time of the build.
@@ -53,44 +55,83 @@ pub(crate) struct Unpack<'a> {
     pub(crate) around: Surroundings<'a>,
 }
 
-impl Unpack<'_> {
-    /// Makes the tree from `source`.
-    pub(crate) fn run(&self, source: &Source) -> Result<Unpacked, BuildError> {
+/// What a source is, as far as it is known before it is unpacked.
+pub(crate) enum Resolved<'a> {
+    /// apt has decided.
+    Packages(Box<Prepared<'a>>),
+    /// Archives were found, and vouched for.
+    Archives(Downloaded),
+    /// A tree of this machine, which is no copy of anything.
+    Tree,
+    /// Only who unpacks it will know.
+    Unknown,
+}
+
+impl<'a> Unpack<'a> {
+    /// Looks at `source` as it is at this moment: fetches signed lists that changed and chooses packages.
+    pub(crate) fn resolve(&self, source: &Source) -> Result<Resolved<'a>, BuildError> {
         match source {
-            Source::Debootstrap(one) => self.debootstrap(one),
+            Source::Debootstrap(one) => match (native::prepare(self, one), self.engine) {
+                (Ok(prepared), _) => Ok(Resolved::Packages(Box::new(prepared))),
+                (Err(error @ BootstrapError::NotCarried { .. }), Engine::Native) => {
+                    self.leave_to_mmdebstrap(&error);
+                    Ok(Resolved::Unknown)
+                }
+                // It has its own way to find mirrors and keys, and says itself what is wrong.
+                (Err(_), Engine::Mmdebstrap) => Ok(Resolved::Unknown),
+                (Err(error), Engine::Native) => Err(error.into()),
+            },
             Source::Download(download) => {
-                let cache = self.cache.map(PackageCache::root);
-                let from = download.fetch(self.work, self.tree, cache, self.printer, self.around)?;
-                Ok(Unpacked { from, known: Inventory::default() })
+                let cache = self.cache.map(Cache::root);
+                Ok(Resolved::Archives(download.obtain(self.work, cache, self.printer, self.around)?))
+            }
+            Source::Tree { .. } => Ok(Resolved::Tree),
+        }
+    }
+
+    /// Makes `tree`, which does not exist yet, from `source`.
+    pub(crate) fn run(&self, source: &Source, resolved: &Resolved<'a>, tree: &Path) -> Result<Unpacked, BuildError> {
+        match (source, resolved) {
+            (Source::Debootstrap(one), _) => self.debootstrap(one, resolved, tree),
+            (Source::Download(_), Resolved::Archives(archives)) => {
+                archives.unpack(self.work, tree, self.around)?;
+                Ok(Unpacked { from: archives.to_string(), known: Inventory::default() })
+            }
+            // Stages go on from where it is.
+            (Source::Tree { .. } | Source::Download(_), _) => {
+                Ok(Unpacked { from: source.to_string(), known: Inventory::default() })
             }
         }
     }
 
-    fn debootstrap(&self, source: &Debootstrap) -> Result<Unpacked, BuildError> {
-        if self.engine == Engine::Native {
-            match native::install(self, source) {
+    fn debootstrap(&self, source: &Debootstrap, resolved: &Resolved<'a>, tree: &Path) -> Result<Unpacked, BuildError> {
+        if let (Engine::Native, Resolved::Packages(prepared)) = (self.engine, resolved) {
+            match native::install(prepared, source, tree) {
                 Err(error @ BootstrapError::NotCarried { .. }) => {
-                    self.printer.warn(format_args!("{error}; mmdebstrap installs everything again"));
-                    fs_err::remove_dir_all(self.tree)?;
+                    self.leave_to_mmdebstrap(&error);
+                    fs_err::remove_dir_all(tree)?;
                 }
                 other => return Ok(other?),
             }
         }
-        self.mmdebstrap(source)?;
+        self.mmdebstrap(source, tree)?;
         Ok(Unpacked { from: format!("mmdebstrap {}", source.suite), known: Inventory::default() })
     }
 
-    fn mmdebstrap(&self, source: &Debootstrap) -> Result<(), BuildError> {
+    fn leave_to_mmdebstrap(&self, error: &BootstrapError) {
+        self.printer.warn(format_args!("{error}; mmdebstrap installs everything again"));
+    }
+
+    fn mmdebstrap(&self, source: &Debootstrap, tree: &Path) -> Result<(), BuildError> {
         let archives = self.work.join("debs");
         fs_err::create_dir(&archives)?;
-        if let Some(cache) = self.cache {
-            cache.offer(&archives)?;
+        if let Some(packages) = self.packages {
+            packages.offer(&archives)?;
         }
         let keyring = self.keyring(source)?;
-        let command = command(source, self.tree, &archives, keyring.as_deref())?;
+        let command = command(source, tree, &archives, keyring.as_deref())?;
         let step = Step { label: "mmdebstrap".to_owned(), run: Run::Command(command) };
-        let session =
-            Session { root: None, environment: host_environment(self.now), files: BTreeMap::new(), steps: vec![step] };
+        let session = Session { environment: host_environment(self.now), steps: vec![step], ..Session::default() };
         sandbox::run(&session, self.around)?;
         fs_err::remove_dir_all(archives)?;
         Ok(())

@@ -10,8 +10,9 @@ use terminal::{ExitStatus, Printer};
 
 use super::build::{absolute, cache_root};
 use super::{CommandError, build_time};
-use crate::bootstrap::{Bootstrap, Variant, bootstrap};
+use crate::bootstrap::{Bootstrap, Variant, prepare};
 use crate::build::last_lines;
+use crate::cache::Cache;
 use crate::sandbox::Surroundings;
 
 /// Install Debian in a directory or a tar archive, without a spec.
@@ -77,7 +78,9 @@ pub(crate) fn run(args: &BootstrapArgs, printer: &Printer) -> Result<ExitStatus,
         lists: false,
         now,
     };
-    let summary = bootstrap(&request, &root, Surroundings { log: &log, deadline: None }).inspect_err(|_| {
+    let _cache = Cache::open(&request.cache, None)?;
+    let around = Surroundings { log: &log, deadline: None };
+    let summary = prepare(request, around).and_then(|prepared| prepared.install(&root)).inspect_err(|_| {
         printer.warn(format_args!("the log ends like this:\n{}", last_lines(&log_path)));
     })?;
     if is_tar {

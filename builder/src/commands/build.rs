@@ -7,11 +7,15 @@ use clap::ValueEnum;
 use formats::record::BuildFile;
 use formats::serial::Serial;
 use formats::time::Span;
-use terminal::{ExitStatus, Printer, human};
+use formats::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use terminal::{ExitStatus, OutputFormat, Printer, Table, human};
 
-use super::{CommandError, SpecArgs, build_time};
+use super::{CommandError, SpecArgs, build_time, time_is_given};
+use crate::build::failure::Resumption;
 use crate::build::unpack::Engine;
-use crate::build::{self, Built, Options};
+use crate::build::{self, Built, Options, Outcome};
 use crate::config::Config;
 use crate::format::Formats;
 use crate::plan::Plan;
@@ -54,7 +58,7 @@ pub(crate) struct BuildArgs {
     mode: Mode,
     /// What is packed [default: lxc,incus].
     #[arg(long, env = "ROOTCELLAR_FORMATS")]
-    formats: Option<Formats>,
+    formats: Option<String>,
     /// The name of the build, by default the UTC minute it is made in.
     #[arg(long)]
     serial: Option<Serial>,
@@ -64,6 +68,12 @@ pub(crate) struct BuildArgs {
     /// How long the build may take, such as `30m`.
     #[arg(long, env = "ROOTCELLAR_TIMEOUT", value_name = "SPAN")]
     timeout: Option<Span>,
+    /// Build also where nothing has changed since the newest build in OUTPUT.
+    #[arg(long)]
+    force: bool,
+    /// How to print what was built.
+    #[arg(long, default_value = "text")]
+    pub(super) format: OutputFormat,
 }
 
 /// Who builds.
@@ -75,52 +85,136 @@ enum Mode {
     Userns,
 }
 
+/// Everything that a build was asked for, so that it can be asked for again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Request {
+    /// Where the spec is.
+    spec: PathBuf,
+    /// The spec itself where it came from standard input.
+    text: Option<String>,
+    /// A tree for which everything up to its packages has been done, in place of the spec's source.
+    tree: Option<PathBuf>,
+    /// Everything that replaces values of the spec.
+    overrides: Vec<String>,
+    /// Those that were given with `-o`.
+    given: Vec<String>,
+    formats: String,
+    output: PathBuf,
+    cache: Option<PathBuf>,
+    engine: Engine,
+    now: Timestamp,
+    time_is_given: bool,
+    xz_level: u32,
+    timeout: Option<Span>,
+}
+
 /// Builds, and prints where the build is.
 pub(crate) fn run(args: &BuildArgs, printer: &Printer) -> Result<ExitStatus, CommandError> {
-    let now = build_time()?;
-    let config = Config::load(args.config.as_deref())?;
-    let formats = match (args.formats, &config.formats) {
-        (Some(formats), _) => formats,
-        (None, text) => text.as_deref().unwrap_or(DEFAULT_FORMATS).parse()?,
-    };
-    let mut overrides = args.spec.overrides.clone();
-    overrides.extend(args.mirror.as_ref().or(config.mirror.as_ref()).map(|url| Override::new("source.url", url)));
-    overrides.extend(args.serial.as_ref().map(|serial| Override::new("image.serial", serial.as_str())));
-    let spec = Spec::load(&args.path, &overrides, now)?;
-    let plan = Plan::of(&spec, formats)?;
-    if args.mode != Mode::Root || !rustix::process::geteuid().is_root() {
+    if args.mode != Mode::Root {
         return Err(CommandError::NeedsRoot);
     }
-    let engine = args.bootstrap.or(config.bootstrap).unwrap_or_default();
-    needed_programs(&plan, engine)?;
-    // Modes in an image are the spec's and the packages' business.
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    let options = Options {
-        output: absolute(&args.output.clone().or(config.output).unwrap_or_else(|| DEFAULT_OUTPUT.into()))?,
-        cache: if args.no_cache { None } else { Some(absolute(&cache_root(args.cache.clone().or(config.cache))?)?) },
-        engine,
-        now,
-        xz_level: args.xz_level.or(config.xz_level).unwrap_or(DEFAULT_XZ_LEVEL),
-        timeout: args.timeout.or(config.timeout).map(Duration::from),
-        overrides: args.spec.overrides.iter().map(ToString::to_string).collect(),
+    let outcome = Request::of(args, None)?.carry_out(args.force, None, printer)?;
+    Ok(tell(outcome, args.format, printer))
+}
+
+/// Says what was built and prints where it is.
+pub(super) fn tell(outcome: Outcome, format: OutputFormat, printer: &Printer) -> ExitStatus {
+    let (word, Built { directory, record, elapsed }) = match outcome {
+        Outcome::Built(built) => ("built", built),
+        Outcome::Unchanged(built) => ("unchanged", built),
     };
-    let Built { directory, record, elapsed } = build::build(&spec, &plan, &options, printer)?;
-    let size = |file| human::bytes(record.files.get(&file).map_or(0, |digest| digest.size_bytes));
-    printer.say(format_args!(
-        "Built {} {}    rootfs {}, metadata {}, {}",
-        record.image,
-        record.serial,
-        size(BuildFile::RootfsTarXz),
-        size(BuildFile::MetaTarXz),
-        human::elapsed(elapsed)
-    ));
-    printer.data(directory.display());
-    Ok(ExitStatus::Done)
+    let elapsed = human::elapsed(elapsed);
+    let (image, serial) = (&record.image, &record.serial);
+    if word == "built" {
+        let size = |file| human::bytes(record.files.get(&file).map_or(0, |digest| digest.size_bytes));
+        let (rootfs, metadata) = (size(BuildFile::RootfsTarXz), size(BuildFile::MetaTarXz));
+        printer.say(format_args!("Built {image} {serial}    rootfs {rootfs}, metadata {metadata}, {elapsed}"));
+    } else {
+        printer.say(format_args!("Nothing has changed since {image} {serial}    {elapsed}"));
+    }
+    match format {
+        OutputFormat::Text => printer.data(directory.display()),
+        OutputFormat::Json => {
+            let document = json!({"result": word, "image": image, "serial": serial, "directory": directory, "inputs": record.inputs});
+            printer.listing(format, &Table::new(["BUILD"]), &document);
+        }
+    }
+    ExitStatus::Done
+}
+
+impl Request {
+    /// What the command line, the environment and the configuration ask for, all of it settled.
+    pub(super) fn of(args: &BuildArgs, tree: Option<&Path>) -> Result<Self, CommandError> {
+        let config = Config::load(args.config.as_deref())?;
+        let formats = args.formats.clone().or(config.formats).unwrap_or_else(|| DEFAULT_FORMATS.to_owned());
+        let mut overrides = args.spec.overrides.clone();
+        overrides.extend(args.mirror.as_ref().or(config.mirror.as_ref()).map(|url| Override::new("source.url", url)));
+        overrides.extend(args.serial.as_ref().map(|serial| Override::new("image.serial", serial.as_str())));
+        let is_input = args.path == Path::new("-");
+        Ok(Self {
+            text: is_input.then(|| Spec::text(&args.path)).transpose()?,
+            spec: if is_input { args.path.clone() } else { absolute(&args.path)? },
+            tree: tree.map(absolute).transpose()?,
+            overrides: overrides.iter().map(ToString::to_string).collect(),
+            given: args.spec.overrides.iter().map(ToString::to_string).collect(),
+            formats,
+            output: absolute(&args.output.clone().or(config.output).unwrap_or_else(|| DEFAULT_OUTPUT.into()))?,
+            cache: if args.no_cache {
+                None
+            } else {
+                Some(absolute(&cache_root(args.cache.clone().or(config.cache))?)?)
+            },
+            engine: args.bootstrap.or(config.bootstrap).unwrap_or_default(),
+            now: build_time()?,
+            time_is_given: time_is_given(),
+            xz_level: args.xz_level.or(config.xz_level).unwrap_or(DEFAULT_XZ_LEVEL),
+            timeout: args.timeout.or(config.timeout),
+        })
+    }
+
+    /// Builds it, or goes on with it.
+    pub(super) fn carry_out(
+        &self,
+        force: bool,
+        resumption: Option<Resumption>,
+        printer: &Printer,
+    ) -> Result<Outcome, CommandError> {
+        let formats: Formats = self.formats.parse()?;
+        let overrides = self.overrides.iter().map(|text| text.parse()).collect::<Result<Vec<Override>, _>>();
+        let overrides = overrides.map_err(|_| CommandError::Request)?;
+        let text = self.text.clone().map_or_else(|| Spec::text(&self.spec), Ok)?;
+        let spec = Spec::of_text(&self.spec, &text, &overrides, self.now)?;
+        let plan = match &self.tree {
+            None => Plan::of(&spec, formats)?,
+            Some(tree) => Plan::upon(&spec, formats, tree)?,
+        };
+        if !rustix::process::geteuid().is_root() {
+            return Err(CommandError::NeedsRoot);
+        }
+        needed_programs(&plan, self.engine)?;
+        // Modes in an image are the spec's and the packages' business.
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+        let options = Options {
+            output: self.output.clone(),
+            cache: self.cache.clone(),
+            engine: self.engine,
+            now: self.now,
+            time_is_given: self.time_is_given,
+            xz_level: self.xz_level,
+            timeout: self.timeout.map(Duration::from),
+            overrides: self.given.clone(),
+            force,
+        };
+        // The serial is settled with the time, so that going on makes the same build.
+        let request = serde_json::to_value(self).map_err(|_| CommandError::Request)?;
+        Ok(build::build(&spec, &plan, &options, (&request, resumption), printer)?)
+    }
 }
 
 fn needed_programs(plan: &Plan, engine: Engine) -> Result<(), CommandError> {
     let bootstrap = match (&plan.source, engine) {
-        (Source::Download(_), _) => None,
+        (Source::Download(_) | Source::Tree { .. }, _) => None,
         // It knows the mirrors.
         (Source::Debootstrap(one), Engine::Native) if one.mirror.is_some() => Some("apt-get"),
         (Source::Debootstrap(_), _) => Some("mmdebstrap"),

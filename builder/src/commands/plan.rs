@@ -9,7 +9,7 @@ use super::{CommandError, SpecArgs, build_time};
 use crate::format::Formats;
 use crate::plan::Plan;
 
-/// Show the stages of a build in order.
+/// Show the stages of a build in order, and the stage whose tree each goes on from.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PlanArgs {
     /// The spec; `-` is standard input.
@@ -29,11 +29,10 @@ pub(crate) struct PlanArgs {
 pub(crate) fn run(args: &PlanArgs, printer: &Printer) -> Result<ExitStatus, CommandError> {
     let spec = args.spec.load(&args.path, build_time()?)?;
     let lines = Plan::of(&spec, args.formats)?.lines();
-    let mut table = Table::new(["STAGE", "WHAT"]);
-    for (stage, what) in &lines {
-        table.row([(*stage).to_owned(), what.clone()]);
+    let mut table = Table::new(["STAGE", "AFTER", "WHAT"]);
+    for line in &lines {
+        table.row([line.stage.clone(), line.after.clone().unwrap_or_else(|| "-".to_owned()), line.what.clone()]);
     }
-    let stages: Vec<_> = lines.iter().map(|(stage, what)| json!({"stage": stage, "what": what})).collect();
-    printer.listing(args.format, &table, &json!({"image": spec.image, "serial": spec.serial, "stages": stages}));
+    printer.listing(args.format, &table, &json!({"image": spec.image, "serial": spec.serial, "stages": lines}));
     Ok(ExitStatus::Done)
 }

@@ -1,6 +1,7 @@
 //! Where the tree comes from.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use formats::arch::Arch;
 
@@ -18,6 +19,11 @@ pub(crate) enum Source {
     Debootstrap(Debootstrap),
     /// An archive that somebody publishes.
     Download(Download),
+    /// A tree on this machine, for which everything up to its packages has been done. It is not changed.
+    Tree {
+        /// Where it is.
+        path: PathBuf,
+    },
 }
 
 /// What to install, by the builder's own bootstrap or by mmdebstrap.
@@ -60,7 +66,7 @@ impl Source {
     /// What runs in the fresh tree before anything of the spec.
     pub(crate) fn first_steps(&self) -> Vec<Step> {
         match self {
-            Self::Debootstrap(_) => Vec::new(),
+            Self::Debootstrap(_) | Self::Tree { .. } => Vec::new(),
             Self::Download(download) => download.first_steps(),
         }
     }
@@ -84,6 +90,7 @@ impl fmt::Display for Source {
                 one.mirror.iter().try_for_each(|mirror| write!(f, " from {mirror}"))
             }
             Self::Download(download) => download.fmt(f),
+            Self::Tree { path } => write!(f, "tree {}", path.display()),
         }
     }
 }

@@ -24,7 +24,7 @@ fn plan(text: &str) -> Result<Plan, PlanError> {
 }
 
 fn labels(plan: &Plan) -> Vec<String> {
-    plan.lines().into_iter().map(|(stage, what)| format!("{stage}: {what}")).collect()
+    plan.lines().into_iter().map(|line| format!("{}: {}", line.stage, line.what)).collect()
 }
 
 #[test]
@@ -47,30 +47,48 @@ fn stages_run_in_distrobuilders_order_whatever_the_order_in_the_file() {
         labels(&plan),
         [
             "unpack: bootstrap bookworm (minbase, amd64)",
-            "packages: write /etc/apt/sources.list.d/extra.list",
-            "packages: post-unpack action actions[4] (line 10)",
-            "packages: refresh the package lists",
+            "repositories: write /etc/apt/sources.list.d/extra.list",
+            "post-unpack: post-unpack action actions[4] (line 10)",
+            "refresh: refresh the package lists",
             "packages: upgrade packages",
             "packages: post-update action actions[3] (line 9)",
             "packages: install 3 packages",
             "packages: remove d",
-            "packages: post-packages action actions[1] (line 7)",
-            "container packages: install e",
-            "container packages: post-packages action actions[2] (line 8)",
+            "post-packages: post-packages action actions[1] (line 7)",
+            "container-packages: install e",
+            "container-post-packages: post-packages action actions[2] (line 8)",
             "files: put the container's name in /etc/hostname",
-            "files: post-files action actions[0] (line 6)",
+            "post-files: post-files action actions[0] (line 6)",
             "tidy: remove caches, logs, host names, keys and machine ids",
-            "pack: rootfs.squashfs",
-            "pack: incus.tar.xz",
-            "pack: lxd.tar.xz",
-            "pack: rootfs.tar.xz",
-            "pack: meta.tar.xz",
-            "pack: image.yaml",
-            "pack: packages.json",
-            "pack: sbom.spdx.json",
+            "incus: rootfs.squashfs",
+            "incus: incus.tar.xz",
+            "incus: lxd.tar.xz",
+            "lxc: rootfs.tar.xz",
+            "lxc: meta.tar.xz",
+            "record: image.yaml",
+            "record: packages.json",
+            "record: sbom.spdx.json",
         ]
     );
     assert_eq!(plan.installs[0].repositories[0].content, "deb x bookworm main\n");
+}
+
+#[test]
+fn every_stage_says_which_tree_it_goes_on_from() {
+    let text = "packages: {manager: apt}\nactions:\n- {trigger: post-files, action: '#!/a'}\n\
+                - {trigger: post-files, action: '#!/b'}\n- {trigger: post-unpack, action: '#!/c'}\n";
+    let lines = plan(text).unwrap().lines();
+    let after: Vec<_> = lines.iter().map(|line| (line.stage.as_str(), line.after.as_deref())).collect();
+    let first = [
+        ("unpack", None),
+        ("post-unpack", Some("unpack")),
+        ("post-files.1", Some("post-unpack")),
+        ("post-files.2", Some("post-files.1")),
+        ("tidy", Some("post-files.2")),
+        ("incus", Some("tidy")),
+    ];
+    assert_eq!(after[..first.len()], first);
+    assert!(after.contains(&("lxc", Some("tidy"))));
 }
 
 #[test]
@@ -90,9 +108,10 @@ fn a_custom_manager_runs_its_own_commands_with_and_without_flags() {
          \x20 repositories: []\nactions: [{trigger: post-unpack, action: '#!/x'}]\n",
     )
     .unwrap();
-    let commands: Vec<String> = plan.installs[0]
-        .steps
+    let commands: Vec<String> = plan
+        .installs
         .iter()
+        .flat_map(|install| &install.steps)
         .filter_map(|step| match &step.run {
             Run::Command(words) => Some(words.join(" ")),
             Run::Script(_) => None,

@@ -1,7 +1,7 @@
 //! Process 1 of a sandbox.
 
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 
@@ -16,7 +16,7 @@ pub(super) fn run() -> io::Result<()> {
     let mut document = Vec::new();
     io::stdin().read_to_end(&mut document)?;
     let session: Session = serde_json::from_slice(&document)?;
-    let undo = match mounts::prepare(session.root.as_deref()) {
+    let undo = match mounts::prepare(session.root.as_deref(), &session.binds) {
         Ok(undo) => undo,
         Err(error) => return report(&Event::NotPrepared(error.to_string())),
     };
@@ -24,6 +24,9 @@ pub(super) fn run() -> io::Result<()> {
         std::fs::write(path, content)?;
     }
     let outcome = run_steps(&session);
+    for path in session.files.keys() {
+        let _ = std::fs::remove_file(path);
+    }
     undo.run();
     report(&outcome?)
 }
@@ -51,16 +54,32 @@ fn run_step(session: &Session, step: &Step) -> Result<(), String> {
             (Command::new(format!("/proc/self/fd/{}", script.as_raw_fd())), Some(script))
         }
     };
-    let log = || io::stderr().as_fd().try_clone_to_owned().map(Stdio::from).map_err(|error| error.to_string());
+    let [input, output, errors] = streams(session).map_err(|error| error.to_string())?;
     let status = command
         .env_clear()
         .envs(&session.environment)
-        .stdin(Stdio::null())
-        .stdout(log()?)
-        .stderr(log()?)
+        .stdin(input)
+        .stdout(output)
+        .stderr(errors)
         .status()
         .map_err(|error| not_started(&step.run, &error))?;
     verdict(status)
+}
+
+/// Where a step reads from and writes to.
+#[allow(unsafe_code, reason = "files are inherited by their numbers")]
+fn streams(session: &Session) -> io::Result<[Stdio; 3]> {
+    let Some(numbers) = session.terminal else {
+        let log = || io::stderr().as_fd().try_clone_to_owned().map(Stdio::from);
+        return Ok([Stdio::null(), log()?, log()?]);
+    };
+    let inherited = |number: i32| {
+        // SAFETY: the builder opened these for its children and nobody closes them.
+        let file = unsafe { BorrowedFd::borrow_raw(number) };
+        file.try_clone_to_owned().map(Stdio::from)
+    };
+    let [input, output, errors] = numbers.map(inherited);
+    Ok([input?, output?, errors?])
 }
 
 /// The script as a file without a name. It must survive `exec`: the interpreter opens it by its number.

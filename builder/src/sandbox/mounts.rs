@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! /proc /sys          of the new namespaces
-//! /run /tmp /dev      empty, in memory; /dev has the usual nodes, pts and shm
+//! /run /tmp           what earlier stages left there, or empty and in memory
+//! /dev                in memory, with the usual nodes, pts and shm
 //! /etc/resolv.conf    the host's, in place of the image's
 //! /usr/sbin/policy-rc.d  forbids packages to start services
 //! ```
@@ -10,14 +11,17 @@
 //! What scripts rely on is distrobuilder's contract (`shared/chroot.go`): they may mount and unmount, also these. What
 //! had to be created in the tree for a mount is removed again, unless a script has put something else there.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change, unmount,
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_bind,
+    mount_bind_recursive, mount_change, move_mount, open_tree, unmount,
 };
 
 /// What has to be removed when the session is over.
@@ -44,7 +48,7 @@ impl Undo {
 }
 
 /// Mounts everything and makes `root`, if there is one, the root directory.
-pub(super) fn prepare(root: Option<&Path>) -> io::Result<Undo> {
+pub(super) fn prepare(root: Option<&Path>, binds: &BTreeMap<String, PathBuf>) -> io::Result<Undo> {
     // Nothing mounted from here on is seen by the host.
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(named("make mounts private"))?;
@@ -53,6 +57,7 @@ pub(super) fn prepare(root: Option<&Path>) -> io::Result<Undo> {
         return file_system("proc", "/proc", NO_PROGRAMS, "").map(|()| Undo::default());
     };
     let resolv_conf = fs::read(RESOLV_CONF).unwrap_or_default();
+    let binds = binds.iter().map(|(target, source)| Bind::of(target, source)).collect::<io::Result<Vec<_>>>()?;
     mount_bind_recursive(root, root).map_err(named("bind the tree"))?;
     std::env::set_current_dir(root)?;
     // The new root is stacked on the old one, which then goes: nothing of the host can be reached any more.
@@ -61,11 +66,38 @@ pub(super) fn prepare(root: Option<&Path>) -> io::Result<Undo> {
     std::env::set_current_dir("/")?;
     file_system("proc", "/proc", NO_PROGRAMS, "")?;
     file_system("sysfs", "/sys", NO_PROGRAMS, "")?;
-    file_system("tmpfs", "/run", MountFlags::NOSUID | MountFlags::NODEV, "mode=0755")?;
-    file_system("tmpfs", "/tmp", MountFlags::NOSUID | MountFlags::NODEV, "mode=1777")?;
+    for (target, mode) in [("/run", "mode=0755"), ("/tmp", "mode=1777")] {
+        if binds.iter().all(|bind| bind.target != target) {
+            file_system("tmpfs", target, MountFlags::NOSUID | MountFlags::NODEV, mode)?;
+        }
+    }
+    for bind in binds {
+        bind.attach()?;
+    }
     devices()?;
     let resolv_conf = name_servers(&resolv_conf)?;
     Ok(Undo { resolv_conf, policy: forbid_services()? })
+}
+
+/// A directory of the host, taken hold of before its tree is left.
+struct Bind {
+    target: String,
+    tree: OwnedFd,
+}
+
+impl Bind {
+    fn of(target: &str, source: &Path) -> io::Result<Self> {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let tree = open_tree(CWD, source, flags).map_err(named(&format!("take hold of `{}`", source.display())))?;
+        Ok(Self { target: target.to_owned(), tree })
+    }
+
+    fn attach(self) -> io::Result<()> {
+        fs::create_dir_all(&self.target)?;
+        // As with any mount, a link is followed: distributions make /tmp one.
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
+        move_mount(self.tree, "", CWD, &self.target, flags).map_err(named(&format!("mount {}", self.target)))
+    }
 }
 
 fn file_system(kind: &str, target: &str, flags: MountFlags, data: &str) -> io::Result<()> {
