@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Parser, Subcommand};
+use terminal::ManualCommand;
 
 use crate::commands::{bootstrap, build, cache, matrix, pack, plan, resume, shell, validate};
 
@@ -37,6 +38,9 @@ pub(crate) enum Command {
     Matrix(matrix::MatrixArgs),
     /// Show the stages of a build in order.
     Plan(plan::PlanArgs),
+    /// About the program itself.
+    #[command(flatten)]
+    Manual(ManualCommand),
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub(crate) mod validate;
 use std::path::{Path, PathBuf};
 
 use formats::time::Timestamp;
-use terminal::{Advice, ExitStatus};
+use terminal::{Advice, ExitStatus, ManualError};
 
 use crate::bootstrap::BootstrapError;
 use crate::build::BuildError;
@@ -76,6 +76,8 @@ pub(crate) enum CommandError {
     #[error(transparent)]
     Log(#[from] terminal::log::LogError),
     #[error(transparent)]
+    Manual(#[from] ManualError),
+    #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
     Formats(#[from] FormatsError),
@@ -120,6 +122,7 @@ impl Advice for CommandError {
             Self::Plan(error) => error.hint(),
             Self::Build(error) => error.hint(),
             Self::Bootstrap(error) => error.hint(),
+            Self::Manual(error) => error.hint(),
         }
     }
 
@@ -141,6 +144,7 @@ impl Advice for CommandError {
             Self::Plan(error) => error.exit_status(),
             Self::Build(error) => error.exit_status(),
             Self::Bootstrap(error) => error.exit_status(),
+            Self::Manual(error) => error.exit_status(),
         }
     }
 }

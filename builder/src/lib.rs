@@ -29,7 +29,7 @@ mod spec;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 use terminal::{ExitStatus, Printer};
 
 use cli::{Cli, Command};
@@ -68,5 +68,6 @@ fn run(cli: &Cli, printer: &Printer) -> Result<ExitStatus, CommandError> {
         Command::Validate(args) => commands::validate::run(args, printer),
         Command::Matrix(args) => commands::matrix::run(args, printer),
         Command::Plan(args) => commands::plan::run(args, printer),
+        Command::Manual(command) => Ok(command.run(Cli::command(), printer)?),
     }
 }

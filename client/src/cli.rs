@@ -3,9 +3,9 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use terminal::log::{self, LogArgs};
-use terminal::{ExitStatus, OutputFormat, Printer, finish};
+use terminal::{ExitStatus, ManualCommand, OutputFormat, Printer, finish};
 
 use crate::commands::{
     CommandError, autostart, cache, console, copy, create, destroy, exec, fetch, freeze, info, internal_runtime, list,
@@ -60,6 +60,8 @@ enum Command {
     Destroy(destroy::Args),
     Cache(cache::Args),
     Template(template::Args),
+    #[command(flatten)]
+    Manual(ManualCommand),
     #[command(hide = true)]
     InternalRuntime(internal_runtime::Args),
 }
@@ -106,14 +108,13 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitStatus, CommandEr
         Command::Destroy(args) => Ok(destroy::run(&args, context)?),
         Command::Cache(args) => cache::run(&args, context),
         Command::Template(args) => template::run(&args, context),
+        Command::Manual(command) => Ok(command.run(Cli::command(), &context.printer)?),
         Command::InternalRuntime(args) => Ok(internal_runtime::run(&args, context)?),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

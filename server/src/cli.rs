@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use formats::time::Timestamp;
 use terminal::log::{LogArgs, Priority};
-use terminal::{ExitStatus, Printer, finish};
+use terminal::{ExitStatus, ManualCommand, Printer, finish};
 
 use crate::commands::{
     delta, export, import, keys, list, pin, promote, prune, publish, rollback, serve, token, verify,
@@ -52,6 +52,8 @@ enum Command {
     #[command(subcommand)]
     Token(token::TokenCommand),
     Serve(serve::ServeArgs),
+    #[command(flatten)]
+    Manual(ManualCommand),
 }
 
 /// What every command works with.
@@ -87,6 +89,10 @@ fn run_command(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
         log.priority = Some(Priority::Info);
     }
     terminal::log::init(&log)?;
+    if let Command::Manual(command) = &cli.command {
+        // It needs no data directory, and leaves none.
+        return Ok(command.run(Cli::command(), printer)?);
+    }
     let data_is_chosen = cli.data.is_some();
     let data = DataDir::open(&cli.data.unwrap_or_else(DataDir::default_path))?;
     let context = Context { data, data_is_chosen, printer: printer.clone() };
@@ -105,13 +111,12 @@ fn run_command(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
         Command::Verify(args) => verify::run(&args, &context),
         Command::Token(command) => token::run(&command, &context),
         Command::Serve(args) => serve::run(&args, &context),
+        Command::Manual(command) => Ok(command.run(Cli::command(), printer)?),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

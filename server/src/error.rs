@@ -4,7 +4,7 @@ use std::io;
 
 use formats::certificate::KeyError;
 use terminal::log::LogError;
-use terminal::{Advice, ExitStatus};
+use terminal::{Advice, ExitStatus, ManualError};
 
 use crate::catalog::CatalogError;
 use crate::channel::ChannelError;
@@ -27,6 +27,9 @@ pub enum Error {
     /// A certificate that could not be written.
     #[error("cannot export the certificates")]
     ExportKeys(#[source] KeyError),
+    /// The manual.
+    #[error(transparent)]
+    Manual(#[from] ManualError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -80,6 +83,7 @@ impl Advice for Error {
             Self::Operations(error) => error.hint(),
             Self::Config(error) => error.hint(),
             Self::Serve(error) => error.hint(),
+            Self::Manual(error) => error.hint(),
             Self::Io(error) | Self::Keys(KeysError::Io(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Some("choose another data directory with `--data DIR` or ROOTCELLAR_SERVER_DATA".to_owned())
             }
@@ -91,6 +95,7 @@ impl Advice for Error {
 
     fn exit_status(&self) -> ExitStatus {
         match self {
+            Self::Manual(error) => error.exit_status(),
             Self::Keys(KeysError::Missing { .. } | KeysError::Unusable { source: KeyError::NoPrimary { .. }, .. })
             | Self::Export(ExportError::Unpublished)
             | Self::Config(_)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use formats::name::Name;
 use terminal::log::LogError;
-use terminal::{Advice, ExitStatus};
+use terminal::{Advice, ExitStatus, ManualError};
 
 use super::template::TemplateInstallError;
 use crate::acquire::AcquireError;
@@ -61,6 +61,9 @@ pub enum CommandError {
     /// The ids of a container's users.
     #[error(transparent)]
     IdMap(#[from] runtime::IdMapError),
+    /// The manual.
+    #[error(transparent)]
+    Manual(#[from] ManualError),
     /// The standard streams.
     #[error("cannot ask")]
     Ask(#[source] io::Error),
@@ -84,6 +87,7 @@ impl Advice for CommandError {
             Self::Create(error) => error.hint(),
             Self::Runtime(error) => error.hint(),
             Self::Template(error) => error.hint(),
+            Self::Manual(error) => error.hint(),
             Self::NotPinned { server } => Some(format!(
                 "give `--fingerprint FINGERPRINT`, or `rootcellar remote add NAME {server}`; `--trust-tls` trusts the TLS \
                  certificate alone"
@@ -110,6 +114,7 @@ impl Advice for CommandError {
         let failed = match self {
             Self::Runtime(error) => return error.exit_status(),
             Self::Template(error) => return error.exit_status(),
+            Self::Manual(error) => return error.exit_status(),
             Self::Config(error) => matches!(error, ConfigError::Read(_) | ConfigError::Write(_)),
             Self::Acquire(error) => error.is_failure(),
             Self::Create(error) => error.is_failure(),

@@ -6,6 +6,7 @@
 mod cache;
 mod containers;
 mod hostile_images;
+mod manual;
 mod overlap;
 mod remotes;
 mod template;

@@ -8,18 +8,21 @@
 //! | [`Progress`] | bars on a terminal, one closing line everywhere |
 //! | [`human`] | sizes, counts and durations for people |
 //! | [`plain`] | foreign text made safe for a terminal |
+//! | [`ManualCommand`] | completions for shells, pages for man |
 //! | [`log`] | `-o`, `-l` and the subscriber behind `tracing` |
 
 pub mod human;
 pub mod log;
 
 mod exit;
+mod manual;
 mod plain;
 mod printer;
 mod progress;
 mod table;
 
 pub use exit::{Advice, ExitStatus, finish};
+pub use manual::{ManualCommand, ManualError};
 pub use plain::plain;
 pub use printer::{Captured, Printer};
 pub use progress::Progress;

@@ -1,0 +1,128 @@
+//! What a program knows about its own command line: completions for shells, and pages for man.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use clap::{Command, Subcommand, ValueEnum};
+
+use crate::exit::{Advice, ExitStatus};
+use crate::printer::Printer;
+
+/// The two commands that every program of ours has for its own sake. Programs flatten them into their own.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ManualCommand {
+    /// Print what a shell needs to complete this program's command line.
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+    /// Print the manual page, or write the pages of all commands.
+    Man {
+        /// Where to write a page for each command, `PROGRAM-COMMAND.1`.
+        directory: Option<PathBuf>,
+    },
+}
+
+/// The shells that completions are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+impl ManualCommand {
+    /// Does it for the program with this command line.
+    pub fn run(&self, program: Command, printer: &Printer) -> Result<ExitStatus, ManualError> {
+        match self {
+            Self::Completions { shell } => printer.data(completions(&program, *shell).trim_end()),
+            Self::Man { directory: None } => printer.data(page(program)?.trim_end()),
+            Self::Man { directory: Some(directory) } => {
+                let failed = |source| ManualError { directory: directory.clone(), source };
+                fs::create_dir_all(directory).map_err(failed)?;
+                clap_mangen::generate_to(program, directory).map_err(failed)?;
+            }
+        }
+        Ok(ExitStatus::Done)
+    }
+}
+
+fn completions(program: &Command, shell: Shell) -> String {
+    let mut script = Vec::new();
+    // clap keeps names for as long as the process lives.
+    let name: &'static str = program.get_name().to_owned().leak();
+    // Commands that are not for people are not offered to them.
+    let shown = program.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    let mut program = Command::new(name).args(program.get_arguments().cloned()).subcommands(shown);
+    let shell = match shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+        Shell::Fish => clap_complete::Shell::Fish,
+    };
+    clap_complete::generate(shell, &mut program, name, &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+fn page(program: Command) -> Result<String, ManualError> {
+    let mut page = Vec::new();
+    let rendered = clap_mangen::Man::new(program).render(&mut page);
+    rendered.map_err(|source| ManualError { directory: PathBuf::from("."), source })?;
+    Ok(String::from_utf8_lossy(&page).into_owned())
+}
+
+/// The pages could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write manual pages to `{}`", directory.display())]
+pub struct ManualError {
+    directory: PathBuf,
+    source: io::Error,
+}
+
+impl Advice for ManualError {
+    fn hint(&self) -> Option<String> {
+        None
+    }
+
+    fn exit_status(&self) -> ExitStatus {
+        ExitStatus::Failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::FromArgMatches as _;
+
+    use super::*;
+
+    /// What `cellar WORDS` prints.
+    fn printed(words: &[&str]) -> String {
+        let program = ManualCommand::augment_subcommands(Command::new("cellar").about("Keeps roots."));
+        let matches = program.clone().try_get_matches_from([&["cellar"], words].concat()).unwrap();
+        let (printer, captured) = Printer::captured(false);
+        ManualCommand::from_arg_matches(&matches).unwrap().run(program, &printer).unwrap();
+        captured.stdout()
+    }
+
+    #[test]
+    fn every_shell_is_told_of_every_command() {
+        for shell in ["bash", "zsh", "fish"] {
+            let script = printed(&["completions", shell]);
+            assert!(script.contains("cellar") && script.contains("completions"), "{shell}: {script}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_printed_or_written_for_each_command() {
+        assert!(printed(&["man"]).contains(".TH cellar 1"));
+        let directory = tempfile::tempdir().unwrap();
+        let pages = directory.path().join("man1");
+        assert_eq!(printed(&["man", pages.to_str().unwrap()]), "");
+        for page in ["cellar.1", "cellar-completions.1", "cellar-man.1"] {
+            assert!(pages.join(page).is_file(), "{page}");
+        }
+        let (printer, _) = Printer::captured(false);
+        let nowhere = ManualCommand::Man { directory: Some(pages.join("cellar.1/x")) };
+        assert!(nowhere.run(Command::new("cellar"), &printer).is_err());
+    }
+}
