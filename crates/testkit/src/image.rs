@@ -29,6 +29,8 @@ pub struct FakeImage {
     requirements: BTreeMap<String, String>,
     rootfs: FakeRootfs,
     members: BTreeMap<String, Vec<u8>>,
+    /// Written to the LXC metadata after its members: whatever no metadata should hold.
+    lies: FakeRootfs,
     incus: bool,
     packages: Option<String>,
 }
@@ -40,8 +42,18 @@ impl FakeImage {
         let rootfs = FakeRootfs::minimal(&os(&image), image.release.as_str());
         let serial = "20260101_0000".parse().expect("a serial");
         let members = members();
-        let (aliases, requirements) = (Vec::new(), BTreeMap::new());
-        Self { image, serial, aliases, end_of_life: None, requirements, rootfs, members, incus: false, packages: None }
+        Self {
+            image,
+            serial,
+            aliases: Vec::new(),
+            end_of_life: None,
+            requirements: BTreeMap::new(),
+            rootfs,
+            members,
+            lies: FakeRootfs::default(),
+            incus: false,
+            packages: None,
+        }
     }
 
     /// Sets the serial, `20261123_0522`. The cached copy should be refreshed thirty days after it.
@@ -115,6 +127,13 @@ impl FakeImage {
         self
     }
 
+    /// Adds anything to the archive of the LXC metadata: a lie for tests of what reads it.
+    #[must_use]
+    pub fn metadata_lie(mut self, tell: impl FnOnce(&mut FakeRootfs)) -> Self {
+        tell(&mut self.lies);
+        self
+    }
+
     /// Adds the files for Incus and LXD. The squashfs is one by its first bytes only.
     #[must_use]
     pub fn incus(mut self) -> Self {
@@ -143,7 +162,7 @@ impl FakeImage {
             .or_insert_with(|| format!("{}\n", (created + CACHE_EXPIRY).unix()).into_bytes());
         let mut files = BTreeMap::from([
             (BuildFile::RootfsTarXz, xz(&self.rootfs.to_tar())),
-            (BuildFile::MetaTarXz, xz(&archive(&members))),
+            (BuildFile::MetaTarXz, xz(&archive(&members, &self.lies))),
             (BuildFile::ImageYaml, format!("image:\n  distribution: {}\n", self.image.distribution).into_bytes()),
         ]);
         if let Some(packages) = &self.packages {
@@ -157,7 +176,8 @@ impl FakeImage {
                     created.unix(),
                     self.image
                 );
-                xz(&archive(&BTreeMap::from([("metadata.yaml".to_owned(), yaml.into_bytes())])))
+                let members = BTreeMap::from([("metadata.yaml".to_owned(), yaml.into_bytes())]);
+                xz(&archive(&members, &FakeRootfs::default()))
             };
             files.insert(BuildFile::IncusTarXz, metadata("Incus"));
             files.insert(BuildFile::LxdTarXz, metadata("LXD"));
@@ -236,11 +256,12 @@ fn members() -> BTreeMap<String, Vec<u8>> {
     members.into_iter().map(|(name, content)| (name.to_owned(), content)).collect()
 }
 
-fn archive(members: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
+fn archive(members: &BTreeMap<String, Vec<u8>>, lies: &FakeRootfs) -> Vec<u8> {
     let mut archive = FakeRootfs::default();
     for (name, content) in members {
         archive.lie(tar::EntryType::Regular, name, "", content);
     }
+    archive.append(lies);
     archive.to_tar()
 }
 

@@ -15,3 +15,4 @@ mod rootfs;
 
 pub use image::FakeImage;
 pub use rootfs::FakeRootfs;
+pub use tar::EntryType;

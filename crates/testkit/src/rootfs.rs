@@ -7,7 +7,8 @@ use tar::{Builder, EntryType, Header};
 /// A tar archive as a builder of images writes it: members `./…`, numeric owners, one modification time.
 #[derive(Clone, Debug, Default)]
 pub struct FakeRootfs {
-    entries: Vec<(Header, String, String, Vec<u8>)>,
+    /// Header, name, target and content of each member.
+    entries: Vec<(Header, Vec<u8>, String, Vec<u8>)>,
 }
 
 impl FakeRootfs {
@@ -45,13 +46,33 @@ impl FakeRootfs {
     pub fn device(&mut self, path: &str, major: u32, minor: u32) -> &mut Self {
         let mut header = header(EntryType::Char, 0o666);
         header.set_device_major(major).and_then(|()| header.set_device_minor(minor)).expect("a UStar header");
-        self.entries.push((header, format!("./{path}"), String::new(), Vec::new()));
+        self.entries.push((header, format!("./{path}").into_bytes(), String::new(), Vec::new()));
+        self
+    }
+
+    /// Gives the member that was added last to another user and group.
+    pub fn owned_by(&mut self, uid: u32, gid: u32) -> &mut Self {
+        if let Some((header, ..)) = self.entries.last_mut() {
+            header.set_uid(uid.into());
+            header.set_gid(gid.into());
+        }
         self
     }
 
     /// Adds a member under any name, `..` and leading slashes included: a lie for tests of unpacking.
     pub fn lie(&mut self, kind: EntryType, name: &str, target: &str, content: &[u8]) -> &mut Self {
         self.push(kind, 0o644, name, target, content.to_vec())
+    }
+
+    /// Adds a regular file whose name need not be text.
+    pub fn lie_bytes(&mut self, name: &[u8], content: &[u8]) -> &mut Self {
+        self.entries.push((header(EntryType::Regular, 0o644), name.to_vec(), String::new(), content.to_vec()));
+        self
+    }
+
+    /// Adds all members of another archive.
+    pub(crate) fn append(&mut self, other: &Self) {
+        self.entries.extend_from_slice(&other.entries);
     }
 
     /// The archive, not compressed.
@@ -61,7 +82,7 @@ impl FakeRootfs {
             let mut header = header.clone();
             header.set_size(content.len() as u64);
             write_text(&mut header.as_ustar_mut().expect("a UStar header").name, name);
-            write_text(&mut header.as_ustar_mut().expect("a UStar header").linkname, target);
+            write_text(&mut header.as_ustar_mut().expect("a UStar header").linkname, target.as_bytes());
             header.set_cksum();
             archive.append(&header, content.as_slice()).expect("memory takes all bytes");
         }
@@ -69,7 +90,7 @@ impl FakeRootfs {
     }
 
     fn push(&mut self, kind: EntryType, mode: u32, name: &str, target: &str, content: Vec<u8>) -> &mut Self {
-        self.entries.push((header(kind, mode), name.to_owned(), target.to_owned(), content));
+        self.entries.push((header(kind, mode), name.as_bytes().to_vec(), target.to_owned(), content));
         self
     }
 }
@@ -93,8 +114,8 @@ fn header(kind: EntryType, mode: u32) -> Header {
 }
 
 /// Names go into the header as they are: the setters of the library refuse the lies that tests need.
-fn write_text(field: &mut [u8], text: &str) {
-    field.get_mut(..text.len()).expect("a name of at most 100 bytes").copy_from_slice(text.as_bytes());
+fn write_text(field: &mut [u8], text: &[u8]) {
+    field.get_mut(..text.len()).expect("a name of at most 100 bytes").copy_from_slice(text);
 }
 
 const MODIFIED: u64 = 1_795_411_320;
