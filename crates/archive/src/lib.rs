@@ -25,4 +25,4 @@ pub mod xz;
 mod acl;
 mod text;
 
-pub use pack::compressed::{Packed, pack_members_xz, pack_tree_xz};
+pub use pack::compressed::{Packed, pack_members_and_tree_xz, pack_members_xz, pack_tree_xz};

@@ -58,7 +58,22 @@ pub struct PackSummary {
 /// times, capabilities, access control lists and extended attributes. Sockets are left out, as nobody listens on them.
 pub fn pack_tree(root: &Path, out: impl Write, options: &PackOptions) -> Result<PackSummary, PackError> {
     let mut packer = Packer::new(out);
-    walk::pack(root, &mut packer, options)?;
+    walk::pack(root, b".", &mut packer, options)?;
+    packer.finish().map(|(summary, _)| summary)
+}
+
+/// Packs files given as names and contents, as [`pack_members`] does, and then the tree at `root` below the directory
+/// `name`.
+pub fn pack_members_and_tree(
+    members: &[(String, Vec<u8>)],
+    root: &Path,
+    name: &str,
+    out: impl Write,
+    options: &PackOptions,
+) -> Result<PackSummary, PackError> {
+    let mut packer = Packer::new(out);
+    put_members(members, &mut packer, options.newest)?;
+    walk::pack(root, name.as_bytes(), &mut packer, options)?;
     packer.finish().map(|(summary, _)| summary)
 }
 
@@ -69,6 +84,16 @@ pub fn pack_members(
     out: impl Write,
     newest: Timestamp,
 ) -> Result<PackSummary, PackError> {
+    let mut packer = Packer::new(out);
+    put_members(members, &mut packer, newest)?;
+    packer.finish().map(|(summary, _)| summary)
+}
+
+fn put_members<W: Write>(
+    members: &[(String, Vec<u8>)],
+    packer: &mut Packer<W>,
+    newest: Timestamp,
+) -> Result<(), PackError> {
     let mut sorted = BTreeMap::new();
     for (name, content) in members {
         let bad_name = || PackError::BadName { name: shown(name.as_bytes()) };
@@ -81,7 +106,6 @@ pub fn pack_members(
             return Err(bad_name());
         }
     }
-    let mut packer = Packer::new(out);
     for (name, content) in &sorted {
         let (kind, mode) = if content.is_some() { (EntryType::Regular, 0o644) } else { (EntryType::Directory, 0o755) };
         if name.strip_suffix('/').is_some_and(|file| sorted.contains_key(file)) {
@@ -94,7 +118,7 @@ pub fn pack_members(
         packer.write(content)?;
         packer.pad(size)?;
     }
-    packer.finish().map(|(summary, _)| summary)
+    Ok(())
 }
 
 /// Why a tree could not be packed.

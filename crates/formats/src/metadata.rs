@@ -2,6 +2,8 @@
 
 pub mod incus;
 
+mod yaml;
+
 use std::collections::BTreeMap;
 use std::fmt;
 

@@ -19,6 +19,7 @@ use crate::time::Timestamp;
 /// ├── rootfs.tar.xz       the root file system             ├── meta.tar.xz      LXC metadata
 /// ├── rootfs.squashfs     the same for Incus and LXD       ├── incus.tar.xz     Incus metadata, and
 /// │                                                        ├── lxd.tar.xz       LXD's, other bytes
+/// ├── unified.tar.xz      Incus metadata and the root file system in one
 /// ├── image.yaml          the resolved spec                ├── packages.json    what is installed
 /// ├── sbom.spdx.json      the same as SPDX                 └── build.log        not part of the record
 /// ```
@@ -111,6 +112,9 @@ pub enum BuildFile {
     /// LXD metadata.
     #[serde(rename = "lxd.tar.xz")]
     LxdTarXz,
+    /// Metadata and root file system in one archive, for `incus image import` and `lxc image import` of LXD.
+    #[serde(rename = "unified.tar.xz")]
+    UnifiedTarXz,
     /// The resolved spec.
     #[serde(rename = "image.yaml")]
     ImageYaml,
@@ -124,12 +128,13 @@ pub enum BuildFile {
 
 impl BuildFile {
     /// Every file there can be.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::RootfsTarXz,
         Self::RootfsSquashfs,
         Self::MetaTarXz,
         Self::IncusTarXz,
         Self::LxdTarXz,
+        Self::UnifiedTarXz,
         Self::ImageYaml,
         Self::PackagesJson,
         Self::SbomSpdxJson,
@@ -143,6 +148,7 @@ impl BuildFile {
             Self::MetaTarXz => "meta.tar.xz",
             Self::IncusTarXz => "incus.tar.xz",
             Self::LxdTarXz => "lxd.tar.xz",
+            Self::UnifiedTarXz => "unified.tar.xz",
             Self::ImageYaml => "image.yaml",
             Self::PackagesJson => "packages.json",
             Self::SbomSpdxJson => "sbom.spdx.json",

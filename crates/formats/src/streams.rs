@@ -180,6 +180,7 @@ pub fn ftype(file: BuildFile) -> &'static str {
         BuildFile::MetaTarXz
         | BuildFile::IncusTarXz
         | BuildFile::LxdTarXz
+        | BuildFile::UnifiedTarXz
         | BuildFile::ImageYaml
         | BuildFile::PackagesJson
         | BuildFile::SbomSpdxJson => file.name(),

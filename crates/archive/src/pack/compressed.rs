@@ -9,7 +9,7 @@ use formats::digest::FileDigest;
 use formats::time::Timestamp;
 use tempfile::NamedTempFile;
 
-use super::{PackError, PackOptions, PackSummary, pack_members, pack_tree};
+use super::{PackError, PackOptions, PackSummary, pack_members, pack_members_and_tree, pack_tree};
 use crate::hashing::HashingWriter;
 use crate::xz::{Encoder, XzOptions};
 
@@ -37,6 +37,18 @@ pub fn pack_members_xz(
     xz: &XzOptions,
 ) -> Result<Packed, PackError> {
     write_xz(out, xz, |encoder| pack_members(members, encoder, newest))
+}
+
+/// Packs files and the tree at `root` below the directory `name` as the xz file `out`; see [`pack_members_and_tree`].
+pub fn pack_members_and_tree_xz(
+    members: &[(String, Vec<u8>)],
+    root: &Path,
+    name: &str,
+    out: &Path,
+    options: &PackOptions,
+    xz: &XzOptions,
+) -> Result<Packed, PackError> {
+    write_xz(out, xz, |encoder| pack_members_and_tree(members, root, name, encoder, options))
 }
 
 type XzWriter<'a> = Encoder<HashingWriter<BufWriter<&'a mut File>>>;

@@ -15,13 +15,18 @@ use super::header::Fields;
 use super::{PackError, PackOptions, Packer};
 use crate::text::shown;
 
-/// Packs the tree at `root`.
-pub(super) fn pack<W: Write>(root: &Path, packer: &mut Packer<W>, options: &PackOptions) -> Result<(), PackError> {
+/// Packs the tree at `root` with `top` as its name in the archive.
+pub(super) fn pack<W: Write>(
+    root: &Path,
+    top: &[u8],
+    packer: &mut Packer<W>,
+    options: &PackOptions,
+) -> Result<(), PackError> {
     let name = root.as_os_str().as_bytes();
     let flags = DIRECTORY.difference(OFlags::NOFOLLOW);
     let dir = rustix::fs::open(root, flags, Mode::empty()).map_err(PackError::reading("open", name))?;
     let stat = rustix::fs::fstat(&dir).map_err(PackError::reading("look at", name))?;
-    let skip = options.skip.iter().map(|path| member_name(path)).collect();
+    let skip = options.skip.iter().map(|path| member_name(top, path)).collect();
     let mut walk = Walk {
         packer,
         options,
@@ -30,7 +35,7 @@ pub(super) fn pack<W: Write>(root: &Path, packer: &mut Packer<W>, options: &Pack
         attributes: Attributes::new(&options.ids),
         buffer: vec![0; BUFFER_BYTES],
     };
-    walk.directory(&dir, b"./", &stat)
+    walk.directory(&dir, &[top, b"/"].concat(), &stat)
 }
 
 struct Walk<'a, W: Write> {
@@ -181,9 +186,9 @@ fn device_numbers(stat: &Stat) -> (u32, u32) {
     (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev))
 }
 
-/// `./a/b` for `a/b`, `/a/b` and `./a/b/`.
-fn member_name(path: &Path) -> Vec<u8> {
-    let mut name = b".".to_vec();
+/// `./a/b` for `a/b`, `/a/b` and `./a/b/`, below the top `.`.
+fn member_name(top: &[u8], path: &Path) -> Vec<u8> {
+    let mut name = top.to_vec();
     for component in path.components() {
         if let Component::Normal(part) = component {
             name.push(b'/');

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::yaml::{self, Node};
+
 /// The content of `metadata.yaml` in `incus.tar.xz` (incus `shared/api/image.go`, `ImageMetadata`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IncusMetadata {
@@ -20,9 +22,24 @@ pub struct IncusMetadata {
 }
 
 impl IncusMetadata {
-    /// The document as YAML.
-    pub fn to_yaml(&self) -> Result<String, serde_saphyr::ser::Error> {
-        serde_saphyr::to_string(self)
+    /// The document as YAML, in the bytes that distrobuilder writes.
+    pub fn to_yaml(&self) -> String {
+        let templates = self.templates.iter().map(|(path, template)| {
+            let fields = vec![
+                ("when", Node::List(&template.when)),
+                ("create_only", Node::Bool(template.create_only)),
+                ("template", Node::Text(&template.template)),
+                ("properties", Node::texts(&template.properties)),
+            ];
+            (path.as_str(), Node::Map(fields))
+        });
+        yaml::document(&Node::Map(vec![
+            ("architecture", Node::Text(&self.architecture)),
+            ("creation_date", Node::Number(self.creation_date)),
+            ("expiry_date", Node::Number(self.expiry_date)),
+            ("properties", Node::texts(&self.properties)),
+            ("templates", Node::Map(templates.collect())),
+        ]))
     }
 }
 
@@ -61,7 +78,7 @@ mod tests {
                 },
             )]),
         };
-        let yaml = metadata.to_yaml().unwrap();
+        let yaml = metadata.to_yaml();
         assert!(yaml.contains("release: \"3.20\"") || yaml.contains("release: '3.20'"), "{yaml}");
         assert_eq!(serde_saphyr::from_str::<IncusMetadata>(&yaml).unwrap(), metadata);
     }
