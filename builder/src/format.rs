@@ -11,6 +11,8 @@ pub(crate) struct Formats {
     pub(crate) lxc: bool,
     /// `rootfs.squashfs`, Incus and LXD metadata.
     pub(crate) incus: bool,
+    /// The unified tarball, for importing by hand.
+    pub(crate) unified: bool,
 }
 
 impl Formats {
@@ -19,6 +21,9 @@ impl Formats {
         let mut files = Vec::new();
         if self.incus {
             files.extend([BuildFile::RootfsSquashfs, BuildFile::IncusTarXz, BuildFile::LxdTarXz]);
+        }
+        if self.unified {
+            files.push(BuildFile::UnifiedTarXz);
         }
         if self.lxc {
             files.extend([BuildFile::RootfsTarXz, BuildFile::MetaTarXz]);
@@ -32,12 +37,13 @@ impl FromStr for Formats {
     type Err = FormatsError;
 
     fn from_str(text: &str) -> Result<Self, FormatsError> {
-        let mut formats = Self { lxc: false, incus: false };
+        let mut formats = Self { lxc: false, incus: false, unified: false };
         for name in text.split(',') {
             match name.trim() {
                 "lxc" => formats.lxc = true,
                 // The two differ in one metadata file, and servers publish both.
                 "incus" | "lxd" => formats.incus = true,
+                "unified" => formats.unified = true,
                 _ => return Err(FormatsError::Unknown { found: name.to_owned() }),
             }
         }
@@ -48,7 +54,7 @@ impl FromStr for Formats {
 /// Why `--formats` is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FormatsError {
-    #[error("expected `lxc` or `lxc,incus`, found `{found}`")]
+    #[error("expected a list of `lxc`, `incus` and `unified`, found `{found}`")]
     Unknown { found: String },
     #[error("`lxc` must be among the formats: every build has a `rootfs.tar.xz`")]
     NoLxc,
@@ -60,8 +66,9 @@ mod tests {
 
     #[test]
     fn formats_are_a_list_with_lxc_in_it() {
-        assert_eq!("lxc".parse(), Ok(Formats { lxc: true, incus: false }));
-        assert_eq!("lxc,incus".parse(), Ok(Formats { lxc: true, incus: true }));
+        assert_eq!("lxc".parse(), Ok(Formats { lxc: true, incus: false, unified: false }));
+        assert_eq!("lxc,incus".parse(), Ok(Formats { lxc: true, incus: true, unified: false }));
+        assert_eq!("unified, lxc".parse(), Ok(Formats { lxc: true, incus: false, unified: true }));
         assert_eq!("incus,lxd".parse::<Formats>(), Err(FormatsError::NoLxc));
         assert!("lxc,ova".parse::<Formats>().is_err());
         assert!("".parse::<Formats>().is_err());

@@ -167,7 +167,9 @@ impl Plan {
         add(TIDY, vec!["remove caches, logs, host names, keys and machine ids".to_owned()]);
         for file in self.formats.files() {
             let (stage, after) = match file {
-                BuildFile::RootfsSquashfs | BuildFile::IncusTarXz | BuildFile::LxdTarXz => (INCUS, TIDY),
+                BuildFile::RootfsSquashfs | BuildFile::IncusTarXz | BuildFile::LxdTarXz | BuildFile::UnifiedTarXz => {
+                    (INCUS, TIDY)
+                }
                 BuildFile::RootfsTarXz | BuildFile::MetaTarXz => (LXC, TIDY),
                 BuildFile::ImageYaml | BuildFile::PackagesJson | BuildFile::SbomSpdxJson => (RECORD, LXC),
             };

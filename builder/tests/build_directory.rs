@@ -145,6 +145,33 @@ fn incus_and_lxd_get_a_squashfs_and_metadata_of_their_own() {
 }
 
 #[test]
+fn the_unified_tarball_holds_the_metadata_and_the_tree_that_incus_gets() {
+    let Some(world) = World::new() else { return };
+    world.build_as(&world.spec(FILES), "lxc,unified").assert().success();
+    let built = world.built();
+    let record = BuildRecord::from_json(&fs::read(built.join("build.json")).unwrap()).unwrap();
+    let unified = fs::read(built.join("unified.tar.xz")).unwrap();
+    assert_eq!(record.files[&BuildFile::UnifiedTarXz], FileDigest::of(&unified));
+    assert!(!record.files.contains_key(&BuildFile::RootfsSquashfs));
+    let read = |archive: &str, member: &str| {
+        let read = Program::new("tar").args(["-xJOf", archive, member]).current_dir(&built).output().unwrap();
+        String::from_utf8(read.stdout).unwrap()
+    };
+    assert_eq!(read("unified.tar.xz", "rootfs/etc/hostname"), "buildhost\n", "LXC's placeholder is in it");
+    assert_eq!(read("unified.tar.xz", "templates/t.tpl"), "{{ container.name }}\n");
+    assert!(read("unified.tar.xz", "metadata.yaml").starts_with("architecture: amd64\ncreation_date: "));
+    let names = |archive: &str| {
+        let listed = Program::new("tar").args(["-tJf", archive]).current_dir(&built).output().unwrap();
+        String::from_utf8(listed.stdout).unwrap()
+    };
+    let (rootfs, unified) = (names("rootfs.tar.xz"), names("unified.tar.xz"));
+    let below: Vec<&str> = unified.lines().filter_map(|name| name.strip_prefix("rootfs/")).collect();
+    let expected: Vec<&str> = rootfs.lines().filter_map(|name| name.strip_prefix("./")).collect();
+    assert_eq!(below, expected);
+    assert!(unified.starts_with("metadata.yaml\n"));
+}
+
+#[test]
 fn a_build_is_never_replaced() {
     let Some(world) = World::new() else { return };
     let spec = world.spec("");

@@ -1,5 +1,7 @@
 //! What the tests of this program share.
 
+pub(crate) mod chroot;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

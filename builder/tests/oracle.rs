@@ -1,6 +1,6 @@
 //! Specs mean what they mean to distrobuilder.
 //!
-//! What the real program says is recorded beside this file and compared in every run. With `ROOTCELLAR_TEST_ORACLE=1`
+//! What the real program says is recorded beside this file and compared in every run. With `ROOTCELLAR_TEST_NETWORK=1`
 //! the record itself is compared with Debian's packages `distrobuilder` and `distrobuilder-images`, in a tree that is
 //! made once and kept in the target directory; `ROOTCELLAR_TEST_ORACLE=record` writes it anew.
 
@@ -10,10 +10,10 @@ mod probe;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command as Program;
+use std::path::Path;
 
 use self::mutations::{MUTATIONS, SPEC};
+use crate::common::chroot::Chroot;
 use crate::common::{builder, is_root, output_of};
 
 /// Where the verdict is not distrobuilder's, on purpose: the mutation and why. `image-specs/README.md` says so too.
@@ -93,7 +93,7 @@ fn the_recorded_verdicts_are_those_of_the_real_distrobuilder() {
 fn packaged_specs_get_the_verdict_that_distrobuilder_gives_them() {
     let Some(oracle) = Oracle::open() else { return };
     let directory = tempfile::tempdir().unwrap();
-    let packaged = oracle.root.join("usr/share/distrobuilder-images");
+    let packaged = oracle.chroot.root.join("usr/share/distrobuilder-images");
     for entry in fs::read_dir(packaged).unwrap() {
         let path = entry.unwrap().path();
         fs::copy(&path, directory.path().join(path.file_name().unwrap())).unwrap();
@@ -108,8 +108,7 @@ fn packaged_specs_get_the_verdict_that_distrobuilder_gives_them() {
 
 /// The real distrobuilder.
 struct Oracle {
-    /// A Debian tree that holds it.
-    root: PathBuf,
+    chroot: Chroot,
     /// Whether what it says becomes the record.
     records: bool,
 }
@@ -117,53 +116,24 @@ struct Oracle {
 impl Oracle {
     /// `None`, said on stderr, where it is not asked for or cannot be had.
     fn open() -> Option<Self> {
-        let Some(wish) = std::env::var_os("ROOTCELLAR_TEST_ORACLE") else {
-            eprintln!("SKIP: installs and asks the real distrobuilder only with ROOTCELLAR_TEST_ORACLE=1");
+        let records = std::env::var_os("ROOTCELLAR_TEST_ORACLE").is_some_and(|wish| wish == "record");
+        if !records && std::env::var_os("ROOTCELLAR_TEST_NETWORK").is_none() {
+            eprintln!("SKIP: installs and asks the real distrobuilder only with ROOTCELLAR_TEST_NETWORK=1");
             return None;
-        };
+        }
         if !is_root() {
             return None;
         }
-        let root = PathBuf::from(concat!(env!("CARGO_TARGET_TMPDIR"), "/distrobuilder-trixie"));
-        let lock = fs::File::create(root.with_extension("lock")).unwrap();
-        lock.lock().unwrap();
-        if !root.exists() {
-            let partial = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-            let tree = partial.path().join("root");
-            let mut bootstrap = Program::new("mmdebstrap");
-            bootstrap.args(["--mode=root", "--variant=minbase", "--include=distrobuilder,distrobuilder-images"]);
-            if !bootstrap.arg("trixie").arg(&tree).status().is_ok_and(|status| status.success()) {
-                eprintln!("SKIP: mmdebstrap cannot install distrobuilder");
-                return None;
-            }
-            fs::rename(tree, &root).unwrap();
-        }
-        Some(Self { root, records: wish == "record" })
+        let chroot = Chroot::cached("distrobuilder-trixie", "trixie", PACKAGES, "")?;
+        Some(Self { chroot, records })
     }
 
-    /// Runs a script in the tree, with `directory` as its `/mnt`, and returns what it prints. Mounts and processes are
-    /// in namespaces of their own.
     fn run(&self, directory: &Path, script: &str) -> String {
-        let mut program = Program::new("unshare");
-        program.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]);
-        program.args(["sh", "-eu", "-c", ENTER, "sh"]).arg(&self.root).arg(directory).arg(script);
-        let output = program.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        self.chroot.run(directory, script)
     }
 }
 
-/// Makes the tree a mount, which distrobuilder needs, and enters it.
-const ENTER: &str = "mount --bind \"$1\" \"$1\"\n\
-                     mount -t proc proc \"$1/proc\"\n\
-                     mount -t sysfs sysfs \"$1/sys\"\n\
-                     mount -t tmpfs tmpfs \"$1/dev\"\n\
-                     mount -t tmpfs tmpfs \"$1/tmp\"\n\
-                     for node in null:3 zero:5 full:7 random:8 urandom:9; do\n\
-                     \x20   mknod -m 666 \"$1/dev/${node%:*}\" c 1 \"${node#*:}\"\n\
-                     done\n\
-                     mount --bind \"$2\" \"$1/mnt\"\n\
-                     exec chroot \"$1\" /bin/sh -eu -c \"$3\"\n";
+const PACKAGES: &str = "distrobuilder,distrobuilder-images,squashfs-tools,rsync,xz-utils";
 
 const VALIDATE: &str = "cd /mnt\n\
                         for spec in *.yaml; do\n\

@@ -39,32 +39,26 @@ pub(crate) fn common(tree: &Tree, step: &FileStep) -> io::Result<()> {
 pub(crate) fn incus(tree: &Tree, steps: &[FileStep]) -> io::Result<IncusTemplates> {
     let mut templates = IncusTemplates::default();
     for step in steps {
-        let always = || ["create", "copy"].map(str::to_owned).to_vec();
-        let plain = |name: &str, content: String, when| IncusFile {
-            name: name.to_owned(),
-            content,
-            when,
-            properties: BTreeMap::new(),
-        };
+        let plain = |name: &str, content| IncusFile { name: name.to_owned(), content };
+        let mut properties = step.properties.clone();
         let file = match &step.kind {
-            FileKind::Hostname if tree.has(&step.path)? => {
-                plain("hostname", "{{ container.name }}\n".to_owned(), always())
-            }
+            FileKind::Hostname if tree.has(&step.path)? => plain("hostname", "{{ container.name }}\n".to_owned()),
             FileKind::Hosts => match tree.read(&step.path)? {
-                Some(hosts) => plain("hosts", named_hosts(&hosts, "{{ container.name }}"), always()),
+                Some(hosts) => plain("hosts", named_hosts(&hosts, "{{ container.name }}")),
                 None => continue,
             },
             FileKind::Template(file) => file.clone(),
-            FileKind::CloudInit { seed, content, when } => seed_file(*seed, content, when),
+            FileKind::CloudInit { seed, content } => {
+                if properties.is_empty() {
+                    properties = seed_default(*seed, content);
+                }
+                plain(&format!("cloud-init-{}", seed.name()), seed_text(*seed, content))
+            }
             FileKind::Hostname | FileKind::Dump { .. } | FileKind::Copy { .. } | FileKind::Remove => continue,
         };
         let template = format!("{}.tpl", file.name);
-        let entry = IncusTemplate {
-            when: file.when,
-            create_only: false,
-            template: template.clone(),
-            properties: file.properties,
-        };
+        let when = step.when.clone();
+        let entry = IncusTemplate { when, create_only: false, template: template.clone(), properties };
         templates.entries.insert(step.path.clone(), entry);
         templates.texts.insert(template, file.content);
     }
@@ -111,41 +105,63 @@ fn named_hosts(hosts: &[u8], name: &str) -> String {
     if hosts.contains(PLACEHOLDER) { hosts.replace(PLACEHOLDER, name) } else { format!("127.0.1.1\t{name}\n{hosts}") }
 }
 
-/// The document with Incus's own tags: what the user configured, or else the spec's default.
-fn seed_file(seed: Seed, content: &str, when: &[String]) -> IncusFile {
-    // Newer instances are configured with the keys `cloud-init.*`, older ones with `user.*`.
-    let key = |name: &str| {
-        let value = |prefix| format!("{{{{ config_get(\"{prefix}.{name}\", properties.default) }}}}");
-        let (new, old) = (value("cloud-init"), value("user"));
-        format!("{{% if config_get(\"cloud-init.{name}\", \"\") == \"\" %}}{old}{{% else %}}{new}{{% endif %}}\n")
-    };
-    let text = match seed {
+/// A document of cloud-init with Incus's own tags, as distrobuilder words it: what the user configured by the new key or
+/// the old one, or else the spec's default, which for the network is in the text itself.
+fn seed_text(seed: Seed, content: &str) -> String {
+    let name = seed.name();
+    match seed {
+        Seed::UserData | Seed::VendorData => format!(
+            "{{%- if config_get(\"cloud-init.{name}\", properties.default) == properties.default -%}}\n\
+             {{{{ config_get(\"user.{name}\", properties.default) }}}}\n\
+             {{%- else -%}}\n\
+             {{{{- config_get(\"cloud-init.{name}\", properties.default) }}}}\n\
+             {{%- endif %}}\n"
+        ),
         Seed::MetaData => "instance-id: {{ container.name }}\nlocal-hostname: {{ container.name }}\n\
                            {{ config_get(\"user.meta-data\", \"\") }}\n"
             .to_owned(),
-        Seed::NetworkConfig if content.contains("{%") || content.contains("{{") => content.to_owned() + "\n",
-        Seed::UserData | Seed::VendorData | Seed::NetworkConfig => key(seed.name()),
+        Seed::NetworkConfig => {
+            let default = if content.is_empty() { NETWORK_DEFAULT } else { content };
+            format!(
+                "{{%- if config_get(\"cloud-init.network-config\", \"\") == \"\" -%}}\n\
+                 {{%- if config_get(\"user.network-config\", \"\") == \"\" -%}}\n\
+                 {default}\n\
+                 {{%- else -%}}\n\
+                 {{{{- config_get(\"user.network-config\", \"\") -}}}}\n\
+                 {{%- endif -%}}\n\
+                 {{%- else -%}}\n\
+                 {{{{- config_get(\"cloud-init.network-config\", \"\") -}}}}\n\
+                 {{%- endif %}}\n"
+            )
+        }
+    }
+}
+
+/// What the template of a document falls back on.
+fn seed_default(seed: Seed, content: &str) -> BTreeMap<String, String> {
+    let default = match (seed, content) {
+        (Seed::NetworkConfig, _) | (Seed::MetaData, "") => return BTreeMap::new(),
+        (Seed::UserData | Seed::VendorData, "") => "#cloud-config\n{}",
+        (_, given) => given,
     };
-    let default = match (seed, content.trim()) {
-        (Seed::UserData | Seed::VendorData, "") => "#cloud-config\n{}".to_owned(),
-        (Seed::NetworkConfig, "") => NETWORK_DEFAULT.to_owned(),
-        (_, given) => given.to_owned(),
-    };
-    let properties = BTreeMap::from([("default".to_owned(), default)]);
-    IncusFile { name: format!("cloud-init-{}", seed.name()), content: text, when: when.to_vec(), properties }
+    BTreeMap::from([("default".to_owned(), default.to_owned())])
 }
 
 /// The name that distrobuilder gives its build environment, and that distributions write into `/etc/hosts`.
 const PLACEHOLDER: &str = "distrobuilder";
 
-const NETWORK_DEFAULT: &str = "version: 2\nethernets:\n  eth0:\n    dhcp4: true\n    dhcp6: true\n";
+const NETWORK_DEFAULT: &str = "version: 1\nconfig:\n  - type: physical\n    name: {% if instance.type == \
+                               \"virtual-machine\" %}enp5s0{% else %}eth0{% endif %}\n    subnets:\n      - type: dhcp\n        \
+                               control: auto";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn step(path: &str, kind: FileKind) -> FileStep {
-        FileStep { place: "files[0]".into(), path: path.into(), kind, owner: Ownership::default() }
+        let when = vec!["create".to_owned(), "copy".to_owned()];
+        let (path, owner) = (path.into(), Ownership::default());
+        FileStep { place: "files[0]".into(), path, kind, owner, when, properties: BTreeMap::new() }
     }
 
     fn tree() -> (tempfile::TempDir, Tree) {
@@ -182,8 +198,7 @@ mod tests {
     #[test]
     fn cloud_init_is_seeded_by_incus_and_off_in_lxc() {
         let (_directory, tree) = tree();
-        let seed =
-            |seed, content: &str| FileKind::CloudInit { seed, content: content.into(), when: vec!["create".into()] };
+        let seed = |seed, content: &str| FileKind::CloudInit { seed, content: content.into() };
         let steps = [
             step("/seed/user-data", seed(Seed::UserData, "")),
             step("/seed/net", seed(Seed::NetworkConfig, "{% x %}")),
@@ -191,7 +206,7 @@ mod tests {
         let incus = incus(&tree, &steps).unwrap();
         assert_eq!(incus.entries["/seed/user-data"].properties["default"], "#cloud-config\n{}");
         assert!(incus.texts["cloud-init-user-data.tpl"].contains("cloud-init.user-data"));
-        assert_eq!(incus.texts["cloud-init-network-config.tpl"], "{% x %}\n");
+        assert!(incus.texts["cloud-init-network-config.tpl"].contains("\n{% x %}\n"));
         assert!(!tree.has("/etc/cloud/cloud-init.disabled").unwrap());
         lxc(&tree, &steps).unwrap();
         assert!(tree.has("/etc/cloud/cloud-init.disabled").unwrap());

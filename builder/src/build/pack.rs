@@ -5,7 +5,7 @@ use std::path::Path;
 
 use archive::pack::PackOptions;
 use archive::xz::XzOptions;
-use archive::{pack_members_xz, pack_tree_xz};
+use archive::{pack_members_and_tree_xz, pack_members_xz, pack_tree_xz};
 use formats::digest::{FileDigest, Hasher};
 use formats::metadata::MemberKind;
 use formats::metadata::incus::IncusMetadata;
@@ -57,13 +57,23 @@ impl Packer<'_> {
         for (file, extra) in [(BuildFile::IncusTarXz, None), (BuildFile::LxdTarXz, Some(("type", "lxd")))] {
             let mut metadata = incus_metadata(spec, plan, templates, self.now);
             metadata.properties.extend(extra.map(|(key, value)| (key.to_owned(), value.to_owned())));
-            let yaml = metadata.to_yaml().map_err(|error| BuildError::Yaml(error.to_string()))?;
-            let mut members = vec![("metadata.yaml".to_owned(), yaml.into_bytes())];
-            let texts = templates.texts.iter();
-            members.extend(texts.map(|(name, text)| (format!("templates/{name}"), text.clone().into_bytes())));
-            packed.insert(file, self.members(file, &members)?);
+            packed.insert(file, self.members(file, &incus_members(&metadata, templates))?);
         }
         Ok(packed)
+    }
+
+    /// `unified.tar.xz`: the metadata comes first, so that nobody has to read the whole to know what it is.
+    pub(crate) fn unified(
+        &self,
+        spec: &Spec,
+        plan: &Plan,
+        templates: &IncusTemplates,
+        tree: &Path,
+    ) -> Result<FileDigest, BuildError> {
+        let members = incus_members(&incus_metadata(spec, plan, templates, self.now), templates);
+        let out = self.directory.join(BuildFile::UnifiedTarXz.name());
+        let options = PackOptions::new(self.now);
+        Ok(pack_members_and_tree_xz(&members, tree, "rootfs", &out, &options, &self.xz)?.xz)
     }
 
     /// `rootfs.tar.xz` and the digest of what is in it.
@@ -106,6 +116,14 @@ impl Packer<'_> {
     }
 }
 
+/// The metadata and its templates as files.
+fn incus_members(metadata: &IncusMetadata, templates: &IncusTemplates) -> Vec<(String, Vec<u8>)> {
+    let mut members = vec![("metadata.yaml".to_owned(), metadata.to_yaml().into_bytes())];
+    let texts = templates.texts.iter();
+    members.extend(texts.map(|(name, text)| (format!("templates/{name}"), text.clone().into_bytes())));
+    members
+}
+
 fn incus_metadata(spec: &Spec, plan: &Plan, templates: &IncusTemplates, now: Timestamp) -> IncusMetadata {
     let image = &spec.definition.image;
     let properties = [
@@ -118,7 +136,7 @@ fn incus_metadata(spec: &Spec, plan: &Plan, templates: &IncusTemplates, now: Tim
         ("variant", image.variant.as_str()),
     ];
     IncusMetadata {
-        architecture: image.architecture_kernel.to_string(),
+        architecture: image.architecture.to_string(),
         creation_date: now.unix(),
         expiry_date: (now + spec.cache_span).unix(),
         properties: properties.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),

@@ -343,9 +343,16 @@ impl Running<'_> {
         let packer = Packer { directory: &directory, now, xz, around: self.around };
         let mut files = Packed::new();
         let target = |name| Stage { name, below: Some(at), key: None, goes_on: false };
-        if plan.formats.incus {
+        if plan.formats.incus || plan.formats.unified {
             self.stage(&target(plan::INCUS), |place| {
                 let templates = generate::incus(&Tree::open(place.root())?, &plan.files)?;
+                if plan.formats.unified {
+                    let unified = packer.unified(spec, plan, &templates, place.root())?;
+                    files.insert(BuildFile::UnifiedTarXz, unified);
+                }
+                if !plan.formats.incus {
+                    return Ok(Left::default());
+                }
                 files.insert(BuildFile::RootfsSquashfs, packer.squashfs(place.root())?);
                 files.extend(packer.incus(spec, plan, &templates)?);
                 Ok(Left::default())

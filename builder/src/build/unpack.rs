@@ -14,7 +14,7 @@ use super::{BuildError, native};
 use crate::bootstrap::{BootstrapError, Prepared};
 use crate::cache::Cache;
 use crate::cache::packages::PackageCache;
-use crate::plan::source::{Debootstrap, Source};
+use crate::plan::source::{Debootstrap, EXTRACT, Source};
 use crate::sandbox::{self, Run, Session, Step, Surroundings};
 use crate::source::Downloaded;
 
@@ -71,6 +71,8 @@ impl<'a> Unpack<'a> {
     /// Looks at `source` as it is at this moment: fetches signed lists that changed and chooses packages.
     pub(crate) fn resolve(&self, source: &Source) -> Result<Resolved<'a>, BuildError> {
         match source {
+            // Unpacking alone is beyond the builder's own bootstrap, which is made to install.
+            Source::Debootstrap(one) if one.extracted => Ok(Resolved::Unknown),
             Source::Debootstrap(one) => match (native::prepare(self, one), self.engine) {
                 (Ok(prepared), _) => Ok(Resolved::Packages(Box::new(prepared))),
                 (Err(error @ BootstrapError::NotCarried { .. }), Engine::Native) => {
@@ -161,7 +163,7 @@ fn command(
         "mmdebstrap".to_owned(),
         "--mode=root".to_owned(),
         "--format=directory".to_owned(),
-        format!("--variant={}", source.variant.name()),
+        format!("--variant={}", if source.extracted { EXTRACT } else { source.variant.name() }),
         format!("--architectures={}", source.arch),
         "--dpkgopt=force-unsafe-io".to_owned(),
         format!(
@@ -242,6 +244,7 @@ pub(super) mod tests {
             suite: "bookworm".into(),
             arch: Arch::Arm64,
             variant: Variant::Minbase,
+            extracted: false,
             components: vec!["main".into(), "contrib".into()],
             include: vec!["gpg".into()],
             mirror: None,

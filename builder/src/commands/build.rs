@@ -216,7 +216,7 @@ fn needed_programs(plan: &Plan, engine: Engine) -> Result<(), CommandError> {
     let bootstrap = match (&plan.source, engine) {
         (Source::Download(_) | Source::Tree { .. }, _) => None,
         // It knows the mirrors.
-        (Source::Debootstrap(one), Engine::Native) if one.mirror.is_some() => Some("apt-get"),
+        (Source::Debootstrap(one), Engine::Native) if one.mirror.is_some() && !one.extracted => Some("apt-get"),
         (Source::Debootstrap(_), _) => Some("mmdebstrap"),
     };
     let squashfs = plan.formats.incus.then_some("mksquashfs");

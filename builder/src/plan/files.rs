@@ -22,6 +22,10 @@ pub(crate) struct FileStep {
     pub(crate) kind: FileKind,
     /// Owner and mode, where the entry sets them.
     pub(crate) owner: Ownership,
+    /// When Incus writes the file, if it does: after these events.
+    pub(crate) when: Vec<String>,
+    /// Values for Incus's template.
+    pub(crate) properties: BTreeMap<String, String>,
 }
 
 /// What happens to a file.
@@ -40,7 +44,7 @@ pub(crate) enum FileKind {
     /// Incus writes it.
     Template(IncusFile),
     /// Incus writes it for cloud-init; LXC containers do without cloud-init.
-    CloudInit { seed: Seed, content: String, when: Vec<String> },
+    CloudInit { seed: Seed, content: String },
 }
 
 /// A file that Incus writes into each instance.
@@ -50,10 +54,6 @@ pub(crate) struct IncusFile {
     pub(crate) name: String,
     /// The text with Incus's own tags.
     pub(crate) content: String,
-    /// The events after which it is written.
-    pub(crate) when: Vec<String>,
-    /// Values for the template.
-    pub(crate) properties: BTreeMap<String, String>,
 }
 
 /// A document of cloud-init's `NoCloud` data source.
@@ -114,13 +114,7 @@ fn step(spec: &Spec, templates: &Templates, file: &File, place: String) -> Resul
         Generator::Hostname => FileKind::Hostname,
         Generator::Hosts => FileKind::Hosts,
         Generator::Template => {
-            let properties = file.template.properties.iter();
-            FileKind::Template(IncusFile {
-                name: template_name(&file.name, &place)?,
-                content: ended(content),
-                when,
-                properties: properties.map(|(key, value)| (key.to_string(), value.to_string())).collect(),
-            })
+            FileKind::Template(IncusFile { name: template_name(&file.name, &place)?, content: ended(content) })
         }
         Generator::CloudInit => {
             let seed = Seed::ALL.into_iter().find(|seed| file.name == seed.name());
@@ -128,7 +122,7 @@ fn step(spec: &Spec, templates: &Templates, file: &File, place: String) -> Resul
             if path.is_empty() {
                 path = format!("/var/lib/cloud/seed/nocloud-net/{}", seed.name());
             }
-            FileKind::CloudInit { seed, content, when }
+            FileKind::CloudInit { seed, content }
         }
         Generator::IncusAgent | Generator::Fstab => {
             return Err(wrong("this generator is for virtual machines: add `types: [vm]`".to_owned()));
@@ -152,7 +146,8 @@ fn step(spec: &Spec, templates: &Templates, file: &File, place: String) -> Resul
         uid: id("uid", &file.uid)?,
         gid: id("gid", &file.gid)?,
     };
-    Ok(FileStep { place, path, kind, owner })
+    let properties = file.template.properties.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+    Ok(FileStep { place, path, kind, owner, when, properties })
 }
 
 fn template_name(name: &str, place: &str) -> Result<String, PlanError> {

@@ -37,6 +37,8 @@ pub(crate) struct Debootstrap {
     pub(crate) arch: Arch,
     /// Which packages beyond the essential ones.
     pub(crate) variant: Variant,
+    /// Only the packages in `include` and what they need, unpacked and not installed: no dpkg, and no essential package.
+    pub(crate) extracted: bool,
     /// `main`.
     pub(crate) components: Vec<String>,
     /// Packages that are installed from the start.
@@ -86,7 +88,8 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Debootstrap(one) => {
-                write!(f, "bootstrap {} ({}, {})", one.suite, one.variant.name(), one.arch)?;
+                let variant = if one.extracted { EXTRACT } else { one.variant.name() };
+                write!(f, "bootstrap {} ({variant}, {})", one.suite, one.arch)?;
                 one.mirror.iter().try_for_each(|mirror| write!(f, " from {mirror}"))
             }
             Self::Download(download) => download.fmt(f),
@@ -118,6 +121,7 @@ impl Debootstrap {
             arch: spec.image.arch,
             variant: variant
                 .ok_or_else(|| PlanError::unsupported("source.variant", format!("variant `{}`", source.variant)))?,
+            extracted: source.variant == EXTRACT,
             components: source.components.iter().map(ToString::to_string).collect(),
             include: packages::early(spec)?,
             mirror: (!url.is_empty()).then_some(url),
@@ -128,9 +132,13 @@ impl Debootstrap {
 }
 
 /// debootstrap's names. Without a variant it installs what is required or important.
-const VARIANTS: [(&str, Variant); 4] = [
+const VARIANTS: [(&str, Variant); 5] = [
     ("", Variant::Debootstrap),
     ("-", Variant::Debootstrap),
     ("minbase", Variant::Minbase),
     ("buildd", Variant::Buildd),
+    (EXTRACT, Variant::Minbase),
 ];
+
+/// mmdebstrap's name for a tree of unpacked packages.
+pub(crate) const EXTRACT: &str = "extract";

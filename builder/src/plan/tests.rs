@@ -10,7 +10,7 @@ const BASE: &str = "image: {distribution: debian, release: bookworm, architectur
                     targets: {lxc: {config: [{type: all, content: lxc.include = x}]}}\n";
 
 fn formats() -> Formats {
-    Formats { lxc: true, incus: true }
+    Formats { lxc: true, incus: true, unified: false }
 }
 
 fn plan_with(text: &str, overrides: &[&str]) -> Result<Plan, PlanError> {
