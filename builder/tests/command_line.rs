@@ -17,18 +17,42 @@ fn spec(text: &str) -> (tempfile::TempDir, String) {
     (directory, path)
 }
 
+/// The image specs of this project, and how many images each is for.
+const SPECS: [(&str, usize); 10] = [
+    ("alpine", 59),
+    ("archlinux", 4),
+    ("busybox", 2),
+    ("debian", 12),
+    ("devuan", 10),
+    ("fedora", 8),
+    ("kali", 4),
+    ("opensuse", 8),
+    ("ubuntu", 22),
+    ("voidlinux", 4),
+];
+
 #[test]
-fn every_spec_of_this_project_is_valid_and_has_a_plan_for_each_variant() {
+fn every_spec_of_this_project_is_valid_and_has_a_plan_for_each_of_its_images() {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../image-specs");
     let specs = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    let specs: Vec<_> = specs.filter(|path| path.extension().is_some_and(|extension| extension == "yaml")).collect();
-    assert!(!specs.is_empty());
-    for path in specs {
-        for variant in ["default", "cloud"] {
-            let option = format!("image.variant={variant}");
-            builder().arg("plan").arg(&path).args(["-o", &option]).assert().success();
+    let mut specs: Vec<_> =
+        specs.filter(|path| path.extension().is_some_and(|extension| extension == "yaml")).collect();
+    specs.sort();
+    builder().arg("validate").args(&specs).assert().success();
+    let mut found = Vec::new();
+    for path in &specs {
+        let done = builder().arg("matrix").arg(path).args(["--format", "json"]).assert().success();
+        let cells: Vec<serde_json::Value> = serde_json::from_str(&output_of(&done).0).unwrap();
+        found.push((path.file_stem().unwrap().to_str().unwrap().to_owned(), cells.len()));
+        for cell in cells {
+            let options = cell["options"].as_array().unwrap().iter().map(|option| option.as_str().unwrap());
+            let words = options.flat_map(|option| ["-o", option]);
+            let plan = builder().arg("plan").arg(path).args(words).args(["--format", "json"]).assert().success();
+            let plan: serde_json::Value = serde_json::from_str(&output_of(&plan).0).unwrap();
+            assert_eq!(plan["image"], cell["image"]);
         }
     }
+    assert_eq!(found, SPECS.map(|(name, cells)| (name.to_owned(), cells)));
 }
 
 #[test]

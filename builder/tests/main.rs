@@ -10,6 +10,8 @@ mod common;
 mod debian;
 mod failures;
 mod fallback;
+mod images;
+mod managers;
 mod oracle;
 mod scripts;
 mod sources;

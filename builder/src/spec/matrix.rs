@@ -250,4 +250,86 @@ mod tests {
             assert!(error.contains(expected), "expected `{expected}` in `{error}`");
         }
     }
+
+    /// What the public image server of the field builds every day (lxc-ci `jenkins/jobs`): axes, and what is left out.
+    const FIELD: [(&str, &str, usize); 24] = [
+        ("almalinux", "releases: [8, 9, 10], architectures: [amd64, arm64], variants: [default, cloud]", 12),
+        (
+            "alpine",
+            "releases: [3.21, 3.22, 3.23, 3.24, edge], architectures: [amd64, arm64, armhf, riscv64], \
+             variants: [default, cloud, tinycloud]}, exclude: [{releases: [edge], architectures: [riscv64], variants: [cloud]}",
+            59,
+        ),
+        ("alt", "releases: [Sisyphus, p11], architectures: [amd64, arm64]", 4),
+        ("amazonlinux", "releases: [2023], architectures: [amd64]", 1),
+        (
+            "archlinux",
+            "architectures: [amd64, arm64, riscv64], variants: [default, cloud]}, \
+             exclude: [{architectures: [arm64, riscv64], variants: [cloud]}",
+            4,
+        ),
+        ("busybox", "releases: [1.38.0], architectures: [amd64, arm64]", 2),
+        ("centos", "releases: [9-Stream, 10-Stream], architectures: [amd64, arm64], variants: [default, cloud]", 8),
+        (
+            "debian",
+            "releases: [bullseye, bookworm, trixie, forky], architectures: [amd64, arm64, armhf, riscv64], \
+             variants: [default, cloud]}, exclude: [{releases: [bullseye, bookworm], architectures: [riscv64]}",
+            28,
+        ),
+        (
+            "devuan",
+            "releases: [chimaera, daedalus, excalibur], architectures: [amd64, arm64], variants: [default, cloud]}, \
+             exclude: [{releases: [excalibur], variants: [cloud]}",
+            10,
+        ),
+        ("fedora", "releases: [43, 44], architectures: [amd64, arm64], variants: [default, cloud]", 8),
+        (
+            "freebsd",
+            "releases: [14.4, 15.0, 15.1], architectures: [amd64, arm64], \
+             variants: [default-zfs, default-ufs, cloud-zfs, cloud-ufs]",
+            24,
+        ),
+        ("gentoo", "releases: [current], architectures: [amd64, arm64], variants: [openrc, systemd]", 4),
+        ("kali", "releases: [current], architectures: [amd64, arm64], variants: [default, cloud]", 4),
+        (
+            "mint",
+            "releases: [ulyana, ulyssa, uma, una, vanessa, vera, victoria, virginia], architectures: [amd64], \
+             variants: [default, cloud]",
+            16,
+        ),
+        ("nixos", "releases: [unstable, 26.05], architectures: [amd64, arm64]", 4),
+        ("openeuler", "releases: [24.03], architectures: [amd64, arm64], variants: [default, cloud]", 4),
+        (
+            "opensuse",
+            "releases: [16.0, tumbleweed], architectures: [amd64, arm64], variants: [default, cloud, desktop-kde]}, \
+             exclude: [{releases: [16.0], variants: [desktop-kde]}, {architectures: [arm64], variants: [desktop-kde]}",
+            9,
+        ),
+        ("openwrt", "releases: [snapshot, 24.10, 25.12], architectures: [amd64, arm64]", 6),
+        ("oracle", "releases: [8, 9, 10], architectures: [amd64, arm64], variants: [default, cloud]", 12),
+        ("plamo", "releases: [8.x], architectures: [amd64]", 1),
+        ("rockylinux", "releases: [8, 9, 10], architectures: [amd64, arm64], variants: [default, cloud]", 12),
+        ("slackware", "releases: [15.0, current], architectures: [amd64]", 2),
+        (
+            "ubuntu",
+            "releases: [jammy, noble, resolute], architectures: [amd64, arm64, armhf, riscv64], \
+             variants: [default, cloud, desktop]}, exclude: [{architectures: [arm64, armhf, riscv64], variants: [desktop]}, \
+             {releases: [resolute], architectures: [riscv64]}",
+            25,
+        ),
+        ("voidlinux", "releases: [current], architectures: [amd64, arm64], variants: [default, musl]", 4),
+    ];
+
+    #[test]
+    fn everything_the_fields_image_server_builds_can_be_expressed() {
+        let mut total = 0;
+        for (distribution, axes, expected) in FIELD {
+            let end = if axes.contains("exclude") { "]}" } else { "}}" };
+            let cells = expand(&format!("matrix: {{axes: {{{axes}{end}\n"));
+            let cells = cells.unwrap_or_else(|error| panic!("{distribution}: {error}"));
+            assert_eq!(cells.len(), expected, "{distribution}");
+            total += cells.len();
+        }
+        assert_eq!(total, 263);
+    }
 }
