@@ -162,6 +162,8 @@ mod tests {
             path: "/opt".into(),
             kind: FileKind::Copy { source: source.clone() },
             owner: Ownership::default(),
+            when: Vec::new(),
+            properties: std::collections::BTreeMap::new(),
         };
         let before = files(std::slice::from_ref(&step)).unwrap();
         assert_eq!(files(std::slice::from_ref(&step)).unwrap(), before);

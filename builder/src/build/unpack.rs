@@ -158,7 +158,7 @@ fn command(
 ) -> Result<Vec<String>, BuildError> {
     let archives = quoted(archives)?;
     // apt takes the packages for what it would download; essential ones stay for the cache to take them in.
-    let mut skip = vec!["cleanup/apt", "essential/unlink"];
+    let mut skip = if source.extracted { Vec::new() } else { vec!["cleanup/apt", "essential/unlink"] };
     let mut command = vec![
         "mmdebstrap".to_owned(),
         "--mode=root".to_owned(),
@@ -185,7 +185,9 @@ fn command(
         // It would write this path of ours into the image.
         skip.push("check/signed-by");
     }
-    command.push(format!("--skip={}", skip.join(",")));
+    if !skip.is_empty() {
+        command.push(format!("--skip={}", skip.join(",")));
+    }
     command.extend([source.suite.clone(), tree.display().to_string()]);
     match (&source.mirror, source.unverified) {
         (Some(mirror), false) => command.push(mirror.clone()),
