@@ -8,6 +8,7 @@
 
 pub(crate) mod failure;
 pub(crate) mod inventory;
+pub(crate) mod lint;
 pub(crate) mod snapshot;
 pub(crate) mod tree;
 pub(crate) mod unchanged;
@@ -35,6 +36,7 @@ use formats::time::Timestamp;
 use terminal::{Advice, ExitStatus, Printer};
 
 use self::failure::{Failure, FailureError, Resumption};
+use self::lint::{Finding, Lint};
 use self::running::Running;
 use self::snapshot::Storage;
 use self::unpack::Engine;
@@ -69,6 +71,10 @@ pub(crate) struct Options {
     pub(crate) overrides: Vec<String>,
     /// Builds also where nothing has changed.
     pub(crate) force: bool,
+    /// The mirror that was given in place of the spec's.
+    pub(crate) mirror: Option<String>,
+    /// What a good build may have.
+    pub(crate) allowed: Vec<Lint>,
 }
 
 /// What a build came to.
@@ -208,6 +214,8 @@ pub(crate) enum BuildError {
     Sandbox(#[from] SandboxError),
     #[error(transparent)]
     Bootstrap(BootstrapError),
+    #[error("the image is not good:{}", indented(&lines(findings)))]
+    Lint { findings: Vec<Finding> },
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(transparent)]
@@ -237,6 +245,10 @@ impl Advice for BuildError {
                 }))
             }
             Self::Source(error) => error.hint(),
+            Self::Lint { findings } => {
+                let name = findings.first().map(|finding| finding.lint.to_string()).unwrap_or_default();
+                Some(format!("change the spec; `--allow-lint {name}` accepts an image as it is"))
+            }
             Self::Cache(error) => error.hint(),
             Self::Failure(error) => error.hint(),
             Self::Bootstrap(error) => error.hint(),
@@ -253,12 +265,17 @@ impl Advice for BuildError {
             Self::Cache(error) => error.exit_status(),
             Self::Failure(error) => error.exit_status(),
             Self::Exists { .. }
+            | Self::Lint { .. }
             | Self::UnverifiedWithoutUrl
             | Self::File { .. }
             | Self::Sandbox(SandboxError::Step { .. } | SandboxError::TooLate { .. }) => ExitStatus::Refused,
             Self::Path(_) | Self::Yaml(_) | Self::Io(_) | Self::Sandbox(_) | Self::Pack(_) => ExitStatus::Failed,
         }
     }
+}
+
+fn lines(findings: &[Finding]) -> String {
+    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 fn indented(tail: &str) -> String {

@@ -10,6 +10,10 @@ pub(crate) const TEMPLATE_STEPS: u64 = 200_000;
 pub(crate) const SPEC_BYTES: u64 = 4 << 20;
 /// How large a page, a list of checksums, a signature or a manifest may be. The largest page known has 200 KB.
 pub(crate) const SOURCE_DOCUMENT_BYTES: u64 = 16 << 20;
+/// How much of a file is searched for secrets.
+pub(crate) const LINTED_BYTES: u64 = 64 << 10;
+/// A change of an image's size that is never worth a word.
+pub(crate) const SIZE_CHANGE_BYTES: u64 = 16 << 20;
 /// How many lines of a failed script's output are repeated on the screen.
 pub(crate) const FAILURE_LINES: usize = 15;
 /// How long something in the cache may go unused.

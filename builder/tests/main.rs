@@ -11,6 +11,7 @@ mod debian;
 mod failures;
 mod fallback;
 mod images;
+mod lints;
 mod managers;
 mod oracle;
 mod scripts;

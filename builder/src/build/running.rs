@@ -12,6 +12,7 @@ use terminal::{Printer, human};
 
 use super::failure::{FailedTree, Failure, FailureError, FailureFormat, Resumption};
 use super::inventory::Inventory;
+use super::lint::{self, Finding, Host};
 use super::pack::{Packed, Packer};
 use super::record::{self, About, Made};
 use super::snapshot::{Storage, Workplace};
@@ -362,7 +363,12 @@ impl Running<'_> {
         self.stage(&target(plan::LXC), |place| {
             let tree = Tree::open(place.root())?;
             let substituted = generate::lxc(&tree, &plan.files)?;
+            let host = Host::here(self.options.mirror.as_deref());
+            self.judge(lint::of_tree(&tree, &plan.lxc.metadata, &substituted, &host)?)?;
             let rootfs = packer.rootfs(place.root())?;
+            if let Some((_, previous)) = self.previous()? {
+                self.judge(lint::of_size(previous.rootfs_tar.size_bytes, rootfs.tar.size_bytes).into_iter().collect())?;
+            }
             files.insert(BuildFile::RootfsTarXz, rootfs.xz);
             files.insert(BuildFile::MetaTarXz, packer.meta(spec, plan, &tree, &substituted)?);
             made = Some((rootfs.tar, About::of(&tree)?));
@@ -395,6 +401,16 @@ impl Running<'_> {
         fs_err::write(directory.join("build.json"), record.to_json())?;
         checkpoint("record", "written");
         Ok(record)
+    }
+
+    /// Refuses what was found in the image, but for what is allowed, which is said.
+    fn judge(&self, findings: Vec<Finding>) -> Result<(), BuildError> {
+        let (allowed, findings): (Vec<_>, Vec<_>) =
+            findings.into_iter().partition(|finding| self.options.allowed.contains(&finding.lint));
+        for finding in allowed {
+            self.printer.warn(format_args!("{finding}, allowed by `--allow-lint {}`", finding.lint));
+        }
+        if findings.is_empty() { Ok(()) } else { Err(BuildError::Lint { findings }) }
     }
 
     /// Says how a stage ended, and when.

@@ -14,6 +14,7 @@ use terminal::{ExitStatus, OutputFormat, Printer, Table, human};
 
 use super::{CommandError, SpecArgs, build_time, time_is_given};
 use crate::build::failure::Resumption;
+use crate::build::lint::Lint;
 use crate::build::unpack::Engine;
 use crate::build::{self, Built, Options, Outcome};
 use crate::config::Config;
@@ -71,6 +72,9 @@ pub(crate) struct BuildArgs {
     /// Build also where nothing has changed since the newest build in OUTPUT.
     #[arg(long)]
     force: bool,
+    /// Call an image good although it has what this lint finds; may be repeated.
+    #[arg(long = "allow-lint", value_enum, value_name = "LINT")]
+    allowed: Vec<Lint>,
     /// How to print what was built.
     #[arg(long, default_value = "text")]
     pub(super) format: OutputFormat,
@@ -107,6 +111,9 @@ pub(crate) struct Request {
     time_is_given: bool,
     xz_level: u32,
     timeout: Option<Span>,
+    /// What a good build may have.
+    #[serde(default)]
+    allowed: Vec<Lint>,
 }
 
 /// Builds, and prints where the build is.
@@ -170,6 +177,7 @@ impl Request {
             time_is_given: time_is_given(),
             xz_level: args.xz_level.or(config.xz_level).unwrap_or(DEFAULT_XZ_LEVEL),
             timeout: args.timeout.or(config.timeout),
+            allowed: args.allowed.clone(),
         })
     }
 
@@ -205,6 +213,8 @@ impl Request {
             timeout: self.timeout.map(Duration::from),
             overrides: self.given.clone(),
             force,
+            mirror: self.overrides.iter().rev().find_map(|text| text.strip_prefix("source.url=")).map(str::to_owned),
+            allowed: self.allowed.clone(),
         };
         // The serial is settled with the time, so that going on makes the same build.
         let request = serde_json::to_value(self).map_err(|_| CommandError::Request)?;
