@@ -8,8 +8,8 @@ use terminal::log::{self, LogArgs};
 use terminal::{ExitStatus, ManualCommand, OutputFormat, Printer, finish};
 
 use crate::commands::{
-    CommandError, autostart, cache, console, copy, create, destroy, exec, fetch, freeze, info, internal_runtime, list,
-    logs, ls, remote, restart, restore, snapshot, start, stop, template, unfreeze, wait,
+    CommandError, autostart, cache, console, copy, create, destroy, doctor, exec, fetch, freeze, info,
+    internal_runtime, list, logs, ls, remote, restart, restore, snapshot, start, stop, template, unfreeze, wait,
 };
 use crate::context::Context;
 use crate::directories::{Directories, DirectoryArgs};
@@ -60,6 +60,7 @@ enum Command {
     Destroy(destroy::Args),
     Cache(cache::Args),
     Template(template::Args),
+    Doctor(doctor::Args),
     #[command(flatten)]
     Manual(ManualCommand),
     #[command(hide = true)]
@@ -108,6 +109,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitStatus, CommandEr
         Command::Destroy(args) => Ok(destroy::run(&args, context)?),
         Command::Cache(args) => cache::run(&args, context),
         Command::Template(args) => template::run(&args, context),
+        Command::Doctor(args) => doctor::run(&args, context),
         Command::Manual(command) => Ok(command.run(Cli::command(), &context.printer)?),
         Command::InternalRuntime(args) => Ok(internal_runtime::run(&args, context)?),
     }

@@ -6,6 +6,7 @@ pub mod console;
 pub mod copy;
 pub mod create;
 pub mod destroy;
+pub mod doctor;
 pub mod exec;
 pub mod fetch;
 pub mod freeze;

@@ -17,6 +17,7 @@ pub mod config;
 pub mod container;
 pub mod context;
 pub mod directories;
+pub mod doctor;
 pub mod files;
 pub mod narrator;
 pub mod remote;

@@ -46,7 +46,7 @@ mod copying;
 mod devices;
 mod halt;
 mod handover;
-mod hierarchy;
+pub(crate) mod hierarchy;
 mod links;
 mod lock;
 mod mount;

@@ -5,6 +5,7 @@
 
 mod cache;
 mod containers;
+mod doctor;
 mod hostile_images;
 mod manual;
 mod overlap;
