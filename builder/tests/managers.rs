@@ -61,8 +61,10 @@ fn installs(manager: &str, repository: &str) -> Option<String> {
     fs::write(&path, spec(&archive, manager, repository)).unwrap();
     let mut command = builder();
     command.arg("build").arg(&path).args(["--formats", "lxc", "--xz-level", "0", "--no-cache", "--output"]);
-    // The keyring that pacman trusts here was made with the repositories, once for all.
-    command.arg(directory.path().join("out")).args(["--allow-lint", "private-keys"]);
+    // The keyring that pacman trusts here was made with the repositories, once for all, and mmdebstrap gave the tree the
+    // names of this machine.
+    command.arg(directory.path().join("out"));
+    command.args(["private-keys", "host-name", "name-servers"].iter().flat_map(|lint| ["--allow-lint", lint]));
     let done = command.assert().success();
     let rootfs = PathBuf::from(output_of(&done).0.trim_end()).join("rootfs.tar.xz");
     let mut words = Program::new("tar");
