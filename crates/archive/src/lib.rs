@@ -6,6 +6,7 @@
 //! | [`xz`] | xz in several blocks, written and read in parallel |
 //! | [`unpack`] | a tar archive of unknown origin becomes a tree that cannot reach outside its directory |
 //! | [`members`] | the few files of a metadata tarball, in memory |
+//! | [`listing`] | what is in an archive, with digests |
 //! | [`beneath`] | single files of an unpacked tree, read and written without leaving it |
 //! | [`hashing`] | the digest of what is written, in the same pass |
 //! | [`ids`] | which user and group ids a user namespace holds |
@@ -17,6 +18,7 @@
 pub mod beneath;
 pub mod hashing;
 pub mod ids;
+pub mod listing;
 pub mod members;
 pub mod pack;
 pub mod unpack;

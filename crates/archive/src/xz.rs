@@ -50,6 +50,24 @@ mod tests {
     }
 
     #[test]
+    fn programs_for_x86_come_back_as_they_were_and_take_less_room() {
+        // Calls of one function from many places: as the distance is different each time, only the filter sees it.
+        let target = 3_000_000_u32;
+        let calls = (0..60_000_u32).flat_map(|call| {
+            let next = call * 21 + 5;
+            let mut code = vec![0xe8];
+            code.extend(target.wrapping_sub(next).to_le_bytes());
+            code.extend(b"\x48\x8b\x45\xf8\x90\x48\x8b\x45\xf0\x90\x48\x8b\x45\xe8\x90\x90");
+            code
+        });
+        let plain: Vec<u8> = calls.collect();
+        let options = XzOptions { level: 4, ..XzOptions::default() };
+        let filtered = encoded(&plain, &XzOptions { x86: true, ..options.clone() });
+        assert_eq!(decoded(&filtered).unwrap(), plain);
+        assert!(filtered.len() * 2 < encoded(&plain, &options).len(), "{}", filtered.len());
+    }
+
+    #[test]
     fn a_file_has_as_many_blocks_as_its_size_asks_for() {
         let one_block = encoded(&text(1 << 20), &XzOptions { block_size: 1 << 20, ..small_blocks(1) });
         let many_blocks = encoded(&text(1 << 20), &small_blocks(1));
