@@ -6,6 +6,7 @@
 //! | [`ExitStatus`], [`Advice`], [`finish`] | how a program ends: its exit code, its last error, the hint |
 //! | [`OutputFormat`], [`Table`] | listings, for people and for programs |
 //! | [`Progress`] | bars on a terminal, one closing line everywhere |
+//! | [`Activity`] | a step that goes on, shown on a terminal only |
 //! | [`human`] | sizes, counts and durations for people |
 //! | [`plain`] | foreign text made safe for a terminal |
 //! | [`ManualCommand`] | completions for shells, pages for man |
@@ -14,6 +15,7 @@
 pub mod human;
 pub mod log;
 
+mod activity;
 mod exit;
 mod manual;
 mod plain;
@@ -21,6 +23,7 @@ mod printer;
 mod progress;
 mod table;
 
+pub use activity::Activity;
 pub use exit::{Advice, ExitStatus, finish};
 pub use manual::{ManualCommand, ManualError};
 pub use plain::plain;
