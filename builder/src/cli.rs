@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use terminal::ManualCommand;
 
-use crate::commands::{bootstrap, build, cache, matrix, pack, plan, resume, shell, validate};
+use crate::commands::{bootstrap, build, cache, diff, matrix, pack, plan, resume, shell, validate};
 
 /// Builds images from specs.
 #[derive(Debug, Parser)]
@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Bootstrap(bootstrap::BootstrapArgs),
     /// Build an image: the root file system and its metadata.
     Build(build::BuildArgs),
+    /// Show what is different between two builds.
+    Diff(diff::DiffArgs),
     /// Make an image of a tree that is there already.
     Pack(pack::PackArgs),
     /// Go on with a build that failed.

@@ -3,6 +3,7 @@
 pub(crate) mod bootstrap;
 pub(crate) mod build;
 pub(crate) mod cache;
+pub(crate) mod diff;
 pub(crate) mod matrix;
 pub(crate) mod pack;
 pub(crate) mod plan;
@@ -19,6 +20,7 @@ use crate::bootstrap::BootstrapError;
 use crate::build::BuildError;
 use crate::build::failure::FailureError;
 use crate::cache::CacheError;
+use crate::comparison::ComparisonError;
 use crate::config::ConfigError;
 use crate::format::FormatsError;
 use crate::plan::PlanError;
@@ -74,6 +76,8 @@ pub(crate) enum CommandError {
     #[error(transparent)]
     Cache(#[from] CacheError),
     #[error(transparent)]
+    Comparison(#[from] ComparisonError),
+    #[error(transparent)]
     Log(#[from] terminal::log::LogError),
     #[error(transparent)]
     Manual(#[from] ManualError),
@@ -118,6 +122,7 @@ impl Advice for CommandError {
             | Self::Pack(_) => None,
             Self::Failure(error) => error.hint(),
             Self::Cache(error) => error.hint(),
+            Self::Comparison(error) => error.hint(),
             Self::Spec(error) => error.hint(),
             Self::Plan(error) => error.hint(),
             Self::Build(error) => error.hint(),
@@ -140,6 +145,7 @@ impl Advice for CommandError {
             Self::Request => ExitStatus::Refused,
             Self::Failure(error) => error.exit_status(),
             Self::Cache(error) => error.exit_status(),
+            Self::Comparison(error) => error.exit_status(),
             Self::Spec(error) => error.exit_status(),
             Self::Plan(error) => error.exit_status(),
             Self::Build(error) => error.exit_status(),

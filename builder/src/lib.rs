@@ -8,6 +8,7 @@
 //! | `bootstrap` | Debian and its relatives, from package lists to a tree |
 //! | `source` | archives of root file systems that others publish |
 //! | `build` | the stages: unpack, install, files, tidy, pack, record |
+//! | `comparison` | what is different between two builds |
 //! | `cache` | what earlier builds fetched and made: packages, lists, trees of stages |
 //! | `config` | the configuration file |
 //! | `commands` | the verbs of the command line |
@@ -18,6 +19,7 @@ mod cache;
 mod checkpoint;
 mod cli;
 mod commands;
+mod comparison;
 mod config;
 mod format;
 mod limits;
@@ -62,6 +64,7 @@ fn run(cli: &Cli, printer: &Printer) -> Result<ExitStatus, CommandError> {
         Command::Bootstrap(args) => commands::bootstrap::run(args, printer),
         Command::Build(args) => commands::build::run(args, printer),
         Command::Cache(args) => commands::cache::run(args, printer),
+        Command::Diff(args) => commands::diff::run(args, printer),
         Command::Pack(args) => commands::pack::run(args, printer),
         Command::Resume(args) => commands::resume::run(args, printer),
         Command::Shell(args) => commands::shell::run(args, printer),

@@ -7,6 +7,7 @@ mod bootstrap;
 mod build_directory;
 mod command_line;
 mod common;
+mod comparison;
 mod debian;
 mod failures;
 mod fallback;
