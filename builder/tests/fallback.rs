@@ -47,7 +47,7 @@ fn mirror(at: &Path) {
 
 /// What a build from that mirror says. It fails: mmdebstrap has no dpkg to work with.
 fn said_with(engine: &str) -> Option<String> {
-    let programs = ["apt-get", "dpkg-deb", "mmdebstrap"];
+    let programs = ["apt-get", "dpkg-deb", if engine == "native" { "mmdebstrap" } else { engine }];
     let missing = programs.iter().find(|program| Program::new(program).arg("--version").output().is_err());
     if let Some(program) = missing {
         eprintln!("SKIP: no {program}");
@@ -77,4 +77,15 @@ fn a_file_of_two_packages_is_left_to_mmdebstrap_and_said_in_one_line() {
 fn mmdebstrap_works_alone_where_it_is_asked_for() {
     let Some(said) = said_with("mmdebstrap") else { return };
     assert!(said.contains("mmdebstrap failed") && !said.contains("disputed"), "{said}");
+}
+
+#[test]
+fn debootstrap_works_alone_where_it_is_asked_for() {
+    let Some(said) = said_with("debootstrap") else { return };
+    assert!(
+        said.contains("debootstrap failed") && !said.contains("mmdebstrap") && !said.contains("disputed"),
+        "{said}"
+    );
+    // It went as far as its mirror goes: no package of this one brings a shell.
+    assert!(said.contains("chroot") || said.contains("Couldn't find these debs"), "{said}");
 }
