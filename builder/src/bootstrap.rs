@@ -66,6 +66,8 @@ pub(crate) struct Bootstrap {
     pub(crate) mirrors: Vec<String>,
     /// Accepts mirrors that nobody signed.
     pub(crate) unverified: bool,
+    /// Accepts lists whose validity is over.
+    pub(crate) expired: bool,
     /// Files with the certificates to trust; Debian's when there are none.
     pub(crate) keyrings: Vec<PathBuf>,
     /// What earlier bootstraps fetched, decoded and decided is kept here.
@@ -314,6 +316,7 @@ mod tests {
             include: Vec::new(),
             mirrors: Vec::new(),
             unverified: false,
+            expired: false,
             keyrings: Vec::new(),
             cache: "/nonexistent".into(),
             lists: false,

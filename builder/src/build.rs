@@ -15,6 +15,8 @@ pub(crate) mod unchanged;
 pub(crate) mod unpack;
 pub(crate) mod workspace;
 
+mod databases;
+mod debootstrap;
 mod generate;
 mod keys;
 mod native;
@@ -75,6 +77,8 @@ pub(crate) struct Options {
     pub(crate) mirror: Option<String>,
     /// What a good build may have.
     pub(crate) allowed: Vec<Lint>,
+    /// Accepts package lists whose validity is over.
+    pub(crate) expired: bool,
 }
 
 /// What a build came to.
@@ -204,6 +208,10 @@ pub(crate) enum BuildError {
     Path(PathBuf),
     #[error("`source.skip_verification` needs `source.url`: the default mirror is always verified")]
     UnverifiedWithoutUrl,
+    #[error("`source.keys` has no certificates")]
+    Keys(#[from] formats::certificate::KeyError),
+    #[error("debootstrap has no variant `{variant}`")]
+    Variant { variant: &'static str },
     #[error("{place} cannot be written")]
     File { place: String, source: std::io::Error },
     #[error("cannot write YAML: {0}")]
@@ -267,6 +275,8 @@ impl Advice for BuildError {
             Self::Exists { .. }
             | Self::Lint { .. }
             | Self::UnverifiedWithoutUrl
+            | Self::Variant { .. }
+            | Self::Keys(_)
             | Self::File { .. }
             | Self::Sandbox(SandboxError::Step { .. } | SandboxError::TooLate { .. }) => ExitStatus::Refused,
             Self::Path(_) | Self::Yaml(_) | Self::Io(_) | Self::Sandbox(_) | Self::Pack(_) => ExitStatus::Failed,

@@ -90,7 +90,7 @@ mod tests {
         let Config { mirror, bootstrap, output, cache, formats, xz_level, timeout } = toml::from_str(&text).unwrap();
         assert!(mirror.is_some() && output.is_some() && cache.is_some() && timeout.is_some());
         assert_eq!(bootstrap, Some(Engine::default()));
-        assert_eq!((formats.as_deref(), xz_level), (Some("lxc,incus"), Some(6)));
+        assert_eq!((formats.as_deref(), xz_level), (Some("lxc,incus"), Some(4)));
     }
 
     #[test]

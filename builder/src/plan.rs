@@ -178,6 +178,14 @@ impl Plan {
         lines
     }
 
+    /// The number of a stage, and how many there are.
+    pub(crate) fn place_of(&self, stage: &str) -> Option<(usize, usize)> {
+        let mut stages: Vec<_> =
+            self.lines().into_iter().map(|line| line.stage).filter(|name| name != RECORD).collect();
+        stages.dedup();
+        Some((stages.iter().position(|name| name == stage)? + 1, stages.len()))
+    }
+
     /// The `post-files` actions with the names of their stages.
     pub(crate) fn post_files(&self) -> impl Iterator<Item = (String, &Step)> {
         let several = self.post_files.len() > 1;

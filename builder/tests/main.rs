@@ -15,6 +15,7 @@ mod images;
 mod lints;
 mod managers;
 mod oracle;
+mod progress;
 mod scripts;
 mod sources;
 mod stages;

@@ -199,9 +199,10 @@ pub(super) fn printed(
 /// The configuration, without what depends on where it is.
 fn configuration(request: &Bootstrap) -> String {
     let arch = request.arch;
+    let validity = if request.expired { "Acquire::Check-Valid-Until \"false\";\n" } else { "" };
     format!(
         "APT::Architecture \"{arch}\";\nAPT::Architectures \"{arch}\";\nAPT::Install-Recommends \"false\";\n\
-         Acquire::Languages \"none\";\nDir::Etc::Trusted \"/dev/null\";\npkgCacheGen::ForceEssential \",\";\n"
+         Acquire::Languages \"none\";\nDir::Etc::Trusted \"/dev/null\";\npkgCacheGen::ForceEssential \",\";\n{validity}"
     )
 }
 

@@ -6,6 +6,7 @@ use std::io;
 use formats::digest::Sha256;
 use serde::{Deserialize, Serialize};
 
+use super::databases::{self, Kind};
 use super::tree::Tree;
 
 /// An installed package.
@@ -25,6 +26,9 @@ pub(crate) struct Package {
 /// Everything known about the packages of a tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Inventory {
+    /// Who installed them.
+    #[serde(default)]
+    pub(crate) kind: Kind,
     /// Sorted by name.
     pub(crate) packages: Vec<Package>,
     /// The signed documents of the repositories, by what they call themselves: `Debian bookworm-updates`.
@@ -36,7 +40,7 @@ pub(crate) struct Inventory {
 }
 
 impl Inventory {
-    /// What is installed now, read from dpkg's database and apt's lists, both empty where the image has none. What
+    /// What is installed now, read from dpkg's database and apt's lists, or else from another manager's database. What
     /// earlier lists said counts where a script has removed them.
     pub(crate) fn updated(mut self, tree: &Tree) -> io::Result<Self> {
         let lists: Vec<_> = tree.names(LISTS)?.iter().map(|name| name.display().to_string()).collect();
@@ -44,7 +48,12 @@ impl Inventory {
             let content = tree.read(&format!("{LISTS}/{name}"))?.unwrap_or_default();
             self.repositories.insert(repository_name(&String::from_utf8_lossy(&content)), Sha256::of(&content));
         }
-        let status = tree.read(STATUS)?.unwrap_or_default();
+        let Some(status) = tree.read(STATUS)? else {
+            (self.kind, self.packages) = databases::installed(tree)?;
+            self.packages.sort();
+            return Ok(self);
+        };
+        self.kind = Kind::Deb;
         let digest = Some(Sha256::of(&status));
         if self.status == digest {
             return Ok(self);
@@ -102,7 +111,7 @@ pub(crate) fn repository_name(release: &str) -> String {
 }
 
 /// A field of a paragraph in Debian's control format.
-fn field<'a>(paragraph: &'a str, key: &str) -> Option<&'a str> {
+pub(super) fn field<'a>(paragraph: &'a str, key: &str) -> Option<&'a str> {
     paragraph.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim)
 }
 

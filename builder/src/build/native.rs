@@ -18,6 +18,7 @@ pub(crate) fn prepare<'a>(unpack: &Unpack<'a>, source: &Debootstrap) -> Result<P
         include: source.include.clone(),
         mirrors: source.mirror.iter().cloned().collect(),
         unverified: source.unverified,
+        expired: unpack.expired,
         keyrings: keyrings(unpack.work, source)?,
         cache: unpack.cache.map_or_else(|| unpack.work.join("bootstrap"), |cache| cache.root().to_owned()),
         lists: true,

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use archive::xz::XzOptions;
+use formats::arch::Arch;
 use formats::record::{BuildFile, BuildRecord};
 use serde_json::{Value, json};
-use terminal::{Printer, human};
+use terminal::{Activity, Printer, human};
 
 use super::failure::{FailedTree, Failure, FailureError, FailureFormat, Resumption};
 use super::inventory::Inventory;
@@ -19,7 +20,7 @@ use super::snapshot::{Storage, Workplace};
 use super::tree::Tree;
 use super::unpack::{Resolved, Unpack, Unpacked, proxies};
 use super::workspace::Workspace;
-use super::{BuildError, Options, generate, keys, sbom, tidy, unchanged};
+use super::{BuildError, Options, databases, generate, keys, sbom, tidy, unchanged};
 use crate::bootstrap::directory_in;
 use crate::cache::Cache;
 use crate::cache::packages::PackageCache;
@@ -27,7 +28,7 @@ use crate::cache::stages::{Key, Partial, Snapshot, Stages};
 use crate::checkpoint::checkpoint;
 use crate::plan::files::Ownership;
 use crate::plan::{self, Install, InstallKind, Plan};
-use crate::sandbox::{self, SandboxError, Session, Step, Surroundings};
+use crate::sandbox::{self, Run, SandboxError, Session, Step, Surroundings};
 use crate::spec::Spec;
 use crate::spec::filter::Phase;
 
@@ -82,16 +83,20 @@ impl Running<'_> {
             cache: self.cache,
             packages: self.packages,
             engine: self.options.engine,
+            expired: self.options.expired,
             now: self.options.now,
             printer: self.printer,
             around: self.around,
         };
         let begun = Instant::now();
+        let activity = Activity::begin(self.printer, RESOLVE, None);
         let resolved = unpack.resolve(&self.plan.source)?;
         if !self.options.force && self.resumption.is_none() && self.is_unchanged(&resolved)? {
-            self.say("resolve", begun, "unchanged");
+            drop(activity);
+            self.say(RESOLVE, begun, "unchanged");
             return Ok(None);
         }
+        drop(activity);
         let mut lists_are_known = matches!(resolved, Resolved::Packages(_));
         let mut at = self.unpack(&unpack, &resolved)?;
         // Others may wait for apt's lists.
@@ -228,7 +233,9 @@ impl Running<'_> {
         work: impl FnOnce(&Workplace) -> Result<Left, BuildError>,
     ) -> Result<Snapshot, BuildError> {
         let begun = Instant::now();
+        let activity = Activity::begin(self.printer, stage.name, self.plan.place_of(stage.name));
         if let Some(snapshot) = self.resumed(stage.name)? {
+            drop(activity);
             self.say(stage.name, begun, "kept");
             return Ok(self.done(snapshot));
         }
@@ -242,6 +249,7 @@ impl Running<'_> {
         if let Some(key) = key {
             claim = Some(self.stages.claim(key, self.around.deadline)?.ok_or_else(too_late)?);
             if let Some(snapshot) = self.stages.find(key)? {
+                drop(activity);
                 self.say(stage.name, begun, "cached");
                 return Ok(self.done(snapshot));
             }
@@ -295,6 +303,7 @@ impl Running<'_> {
         };
         drop(claim);
         checkpoint(stage.name, "kept");
+        drop(activity);
         self.say(stage.name, begun, "");
         Ok(self.done(snapshot))
     }
@@ -320,7 +329,8 @@ impl Running<'_> {
         }
         let mut session = session_in(place.root(), &place.volatile(), &self.environment());
         if self.plan.manager.is("apt") {
-            session.files.insert(APT_CONFIG.to_owned(), APT_OPTIONS.to_owned());
+            let validity = if self.options.expired { APT_EXPIRED } else { "" };
+            session.files.insert(APT_CONFIG.to_owned(), format!("{APT_OPTIONS}{validity}"));
         }
         session.binds.extend(archives.map(|archives| (ARCHIVES.to_owned(), archives.to_owned())));
         session.steps = steps.to_vec();
@@ -340,7 +350,8 @@ impl Running<'_> {
     fn pack(&self, at: &Snapshot) -> Result<BuildRecord, BuildError> {
         let (spec, plan, now) = (self.spec, self.plan, self.options.now);
         let directory = self.workspace.build();
-        let xz = XzOptions { level: self.options.xz_level, ..XzOptions::default() };
+        let x86 = matches!(spec.image.arch, Arch::Amd64 | Arch::I386);
+        let xz = XzOptions { level: self.options.xz_level, x86, ..XzOptions::default() };
         let packer = Packer { directory: &directory, now, xz, around: self.around };
         let mut files = Packed::new();
         let target = |name| Stage { name, below: Some(at), key: None, goes_on: false };
@@ -375,10 +386,10 @@ impl Running<'_> {
             Ok(Left::default())
         })?;
         let (rootfs_tar, about) = made.ok_or(SandboxError::Vanished)?;
-        let inventory = &at.inventory;
+        let inventory = &self.inventory(at)?;
         let image = spec.to_yaml().map_err(BuildError::Yaml)?;
         let packages = format!("{:#}\n", json!(inventory.packages));
-        let sbom = sbom::spdx(&spec.image, &spec.serial, now, &inventory.packages);
+        let sbom = sbom::spdx(&spec.image, &spec.serial, now, inventory);
         for (file, text) in
             [(BuildFile::ImageYaml, &image), (BuildFile::PackagesJson, &packages), (BuildFile::SbomSpdxJson, &sbom)]
         {
@@ -401,6 +412,28 @@ impl Running<'_> {
         fs_err::write(directory.join("build.json"), record.to_json())?;
         checkpoint("record", "written");
         Ok(record)
+    }
+
+    /// What is installed in the finished tree. Only rpm reads its own database, and it may write while it reads: it works
+    /// on a layer that is thrown away.
+    fn inventory(&self, at: &Snapshot) -> Result<Inventory, BuildError> {
+        let is_rpm = ["dnf", "yum", "zypper"].iter().any(|name| self.plan.manager.is(name));
+        let mut inventory = at.inventory.clone();
+        if !is_rpm || !inventory.packages.is_empty() {
+            return Ok(inventory);
+        }
+        self.stage(&Stage { name: INVENTORY, below: Some(at), key: None, goes_on: false }, |place| {
+            // An image can be without rpm itself.
+            let words = ["sh", "-c", RPM, "sh", databases::RPM_QUERY].map(str::to_owned);
+            let step = Step { label: "listing the packages".to_owned(), run: Run::Command(words.to_vec()) };
+            self.session(place, &[step], None)?;
+            let printed = fs_err::read_to_string(place.volatile().join("tmp/packages"))?;
+            inventory.packages = databases::rpm(&printed);
+            inventory.packages.sort();
+            inventory.kind = databases::Kind::Rpm;
+            Ok(Left::default())
+        })?;
+        Ok(inventory)
     }
 
     /// Refuses what was found in the image, but for what is allowed, which is said.
@@ -465,8 +498,14 @@ fn nothing((): ()) -> Left {
     Left::default()
 }
 
+const RESOLVE: &str = "resolve";
+const INVENTORY: &str = "inventory";
+const RPM: &str =
+    "command -v rpm >/dev/null || { : >/tmp/packages; exit; }; rpm -qa --queryformat \"$1\" >/tmp/packages";
 const ARCHIVES: &str = "/var/cache/apt/archives";
 const APT_CONFIG: &str = "/run/apt.conf";
+
+const APT_EXPIRED: &str = "Acquire::Check-Valid-Until \"false\";\n";
 
 /// Not part of the image: no translated lists, no waiting for the disk after every file.
 const APT_OPTIONS: &str = "Acquire::Languages \"none\";\nDPkg::Options:: \"--force-unsafe-io\";\n";

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use terminal::Printer;
 
 use super::inventory::Inventory;
-use super::{BuildError, native};
+use super::{BuildError, debootstrap, native};
 use crate::bootstrap::{BootstrapError, Prepared};
 use crate::cache::Cache;
 use crate::cache::packages::PackageCache;
@@ -22,11 +22,13 @@ use crate::source::Downloaded;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Engine {
-    /// The builder itself; mmdebstrap where it cannot.
+    /// The builder itself; mmdebstrap where it cannot, or debootstrap where there is no mmdebstrap.
     #[default]
     Native,
     /// mmdebstrap.
     Mmdebstrap,
+    /// debootstrap, with one mirror.
+    Debootstrap,
 }
 
 /// What is known about the first tree.
@@ -47,6 +49,8 @@ pub(crate) struct Unpack<'a> {
     pub(crate) packages: Option<&'a PackageCache>,
     /// Who installs packages.
     pub(crate) engine: Engine,
+    /// Accepts package lists whose validity is over.
+    pub(crate) expired: bool,
     /// The time of the build.
     pub(crate) now: Timestamp,
     /// Told when somebody else has to do it.
@@ -76,11 +80,11 @@ impl<'a> Unpack<'a> {
             Source::Debootstrap(one) => match (native::prepare(self, one), self.engine) {
                 (Ok(prepared), _) => Ok(Resolved::Packages(Box::new(prepared))),
                 (Err(error @ BootstrapError::NotCarried { .. }), Engine::Native) => {
-                    self.leave_to_mmdebstrap(&error);
+                    self.leave(&error);
                     Ok(Resolved::Unknown)
                 }
-                // It has its own way to find mirrors and keys, and says itself what is wrong.
-                (Err(_), Engine::Mmdebstrap) => Ok(Resolved::Unknown),
+                // They have their own way to find mirrors and keys, and say themselves what is wrong.
+                (Err(_), Engine::Mmdebstrap | Engine::Debootstrap) => Ok(Resolved::Unknown),
                 (Err(error), Engine::Native) => Err(error.into()),
             },
             Source::Download(download) => {
@@ -110,18 +114,37 @@ impl<'a> Unpack<'a> {
         if let (Engine::Native, Resolved::Packages(prepared)) = (self.engine, resolved) {
             match native::install(prepared, source, tree) {
                 Err(error @ BootstrapError::NotCarried { .. }) => {
-                    self.leave_to_mmdebstrap(&error);
+                    self.leave(&error);
                     fs_err::remove_dir_all(tree)?;
                 }
                 other => return Ok(other?),
             }
         }
-        self.mmdebstrap(source, tree)?;
-        Ok(Unpacked { from: format!("mmdebstrap {}", source.suite), known: Inventory::default() })
+        let program = self.other();
+        if program == DEBOOTSTRAP {
+            let lines = match resolved {
+                Resolved::Packages(prepared) => Some(prepared.lines()),
+                Resolved::Archives(_) | Resolved::Tree | Resolved::Unknown => None,
+            };
+            let settings = debootstrap::Settings { lines, expired: self.expired, now: self.now };
+            debootstrap::debootstrap(source, (self.work, tree), &settings, self.around)?;
+        } else {
+            self.mmdebstrap(source, tree)?;
+        }
+        Ok(Unpacked { from: format!("{program} {}", source.suite), known: Inventory::default() })
     }
 
-    fn leave_to_mmdebstrap(&self, error: &BootstrapError) {
-        self.printer.warn(format_args!("{error}; mmdebstrap installs everything again"));
+    /// The program that makes a tree which the builder does not make.
+    fn other(&self) -> &'static str {
+        match self.engine {
+            Engine::Debootstrap => DEBOOTSTRAP,
+            Engine::Native if !is_installed(MMDEBSTRAP) && is_installed(DEBOOTSTRAP) => DEBOOTSTRAP,
+            Engine::Native | Engine::Mmdebstrap => MMDEBSTRAP,
+        }
+    }
+
+    fn leave(&self, error: &BootstrapError) {
+        self.printer.warn(format_args!("{error}; {} installs everything again", self.other()));
     }
 
     fn mmdebstrap(&self, source: &Debootstrap, tree: &Path) -> Result<(), BuildError> {
@@ -131,7 +154,10 @@ impl<'a> Unpack<'a> {
             packages.offer(&archives)?;
         }
         let keyring = self.keyring(source)?;
-        let command = command(source, tree, &archives, keyring.as_deref())?;
+        let mut command = command(source, tree, &archives, keyring.as_deref())?;
+        if self.expired {
+            command.insert(1, "--aptopt=Acquire::Check-Valid-Until \"false\"".to_owned());
+        }
         let step = Step { label: "mmdebstrap".to_owned(), run: Run::Command(command) };
         let session = Session { environment: host_environment(self.now), steps: vec![step], ..Session::default() };
         sandbox::run(&session, self.around)?;
@@ -148,6 +174,11 @@ impl<'a> Unpack<'a> {
         fs_err::write(&path, source.keys.join("\n"))?;
         Ok(Some(path))
     }
+}
+
+/// Whether this machine has a program where programs are looked for.
+pub(crate) fn is_installed(program: &str) -> bool {
+    PROGRAM_DIRECTORIES.iter().any(|directory| Path::new(directory).join(program).exists())
 }
 
 fn command(
@@ -230,6 +261,9 @@ pub(crate) fn proxies() -> impl Iterator<Item = (String, String)> {
         .filter_map(|key| std::env::var(key).ok().map(|value| (key.to_owned(), value)))
 }
 
+const PROGRAM_DIRECTORIES: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+const MMDEBSTRAP: &str = "mmdebstrap";
+const DEBOOTSTRAP: &str = "debootstrap";
 const MERGED_USR: &str = "/usr/share/mmdebstrap/hooks/maybe-merged-usr";
 
 #[cfg(test)]

@@ -40,6 +40,9 @@ pub(crate) struct BootstrapArgs {
     /// Certificates that must have signed the package lists, in place of Debian's.
     #[arg(long = "keyring", value_name = "FILE")]
     keyrings: Vec<PathBuf>,
+    /// Take package lists whose validity is over: a mirror that stands still, or one that somebody holds back.
+    #[arg(long)]
+    accept_expired_lists: bool,
     /// Where packages are kept.
     #[arg(long, env = "ROOTCELLAR_BUILDER_CACHE", value_name = "DIR")]
     cache: Option<PathBuf>,
@@ -73,11 +76,15 @@ pub(crate) fn run(args: &BootstrapArgs, printer: &Printer) -> Result<ExitStatus,
         include: args.include.clone(),
         mirrors: args.mirrors.clone(),
         unverified: false,
+        expired: args.accept_expired_lists,
         keyrings: args.keyrings.clone(),
         cache: absolute(&cache_root(args.cache.clone())?)?,
         lists: false,
         now,
     };
+    if request.expired {
+        printer.warn(super::build::EXPIRED_ACCEPTED);
+    }
     let _cache = Cache::open(&request.cache, None)?;
     let around = Surroundings { log: &log, deadline: None };
     let summary = prepare(request, around).and_then(|prepared| prepared.install(&root)).inspect_err(|_| {
