@@ -18,6 +18,7 @@ ensure_packages $build_packages
 # shellcheck disable=SC2086
 ensure_packages $builder_packages acl attr bsdutils btrfs-progs busybox-static chromium curl debootstrap dirmngr faketime fonts-dejavu-core gnupg gpgv iproute2 \
     libcap2-bin lxc lxc-dev lxc-templates python3-lxc rsync systemd-container uidmap wget xz-utils || echo "SKIP: tests of the peers that are missing" >&2
+ensure_packages postgresql || echo "SKIP: tests of the operations database in PostgreSQL" >&2
 ensure_packages nginx-light xdelta3 zstd || echo "SKIP: tests of an exported site, and of deltas with the tools of others" >&2
 
 # Printed in a fixed order, so that two of them can be compared.

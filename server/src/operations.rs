@@ -2,6 +2,7 @@
 //! configuration.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use formats::digest::Sha256;
@@ -11,6 +12,7 @@ use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt;
 use sqlx::any::{AnyPoolOptions, AnyRow};
 use sqlx::{AnyPool, Row};
+use tokio::sync::OnceCell;
 
 use crate::data::DataDir;
 use crate::token::{Scope, Secret, Token};
@@ -23,6 +25,7 @@ use crate::token::{Scope, Secret, Token};
 #[derive(Clone, Debug)]
 pub struct Operations {
     pool: AnyPool,
+    prepared: Arc<OnceCell<()>>,
 }
 
 impl Operations {
@@ -41,12 +44,23 @@ impl Operations {
             &own
         };
         let options = AnyPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(PATIENCE);
-        Ok(Self { pool: options.connect_lazy(url).map_err(OperationsError::Database)? })
+        let pool = options.connect_lazy(url).map_err(OperationsError::Database)?;
+        Ok(Self { pool, prepared: Arc::default() })
     }
 
-    /// Makes what is missing.
+    /// Makes what is missing. PostgreSQL refuses the second of two processes that make one table at once; by then the
+    /// first is done.
     async fn prepare(&self) -> Result<(), OperationsError> {
-        sqlx::query(SCHEMA).execute(&self.pool).await.map(|_| ()).map_err(OperationsError::Database)
+        let make = async || match sqlx::query(SCHEMA).execute(&self.pool).await {
+            Ok(_) => Ok(()),
+            Err(sqlx::Error::Database(error))
+                if error.is_unique_violation() || error.code().as_deref() == Some(DUPLICATE_TABLE) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(OperationsError::Database(error)),
+        };
+        self.prepared.get_or_try_init(make).await.copied()
     }
 
     /// Adds a token.
@@ -192,6 +206,8 @@ const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS rootcellar_token_v1 (\
     name TEXT NOT NULL PRIMARY KEY, digest TEXT NOT NULL UNIQUE, images TEXT NOT NULL, channel TEXT NOT NULL, \
     created BIGINT NOT NULL, expires BIGINT, revoked BIGINT, used BIGINT)";
 const COLUMNS: &str = "name, images, channel, created, expires, revoked, used";
+/// The SQLSTATE of PostgreSQL for a table that is there.
+const DUPLICATE_TABLE: &str = "42P07";
 const CONNECTIONS: u32 = 4;
 const PATIENCE: Duration = Duration::from_secs(10);
 

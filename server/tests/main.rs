@@ -18,6 +18,7 @@ mod import;
 mod killed;
 mod offline_primary;
 mod page;
+mod postgres;
 mod promote;
 mod requests;
 mod retention;
