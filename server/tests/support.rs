@@ -6,7 +6,7 @@ mod program;
 mod server;
 
 pub(crate) use curl::{Curl, Reply};
-pub(crate) use http::{Connection, request};
+pub(crate) use http::{Answer, Connection, request};
 pub(crate) use program::{Outcome, is_installed, run};
 pub(crate) use server::{Server, World, files_below};
 

@@ -4,7 +4,15 @@ use std::time::{Duration, Instant};
 
 use testkit::FakeImage;
 
-use crate::support::{World, request};
+use crate::support::{Answer, Server, World, request};
+
+/// Asks the port that is only for those who watch.
+fn ask_prometheus_port(server: &Server, path: &str) -> Answer {
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains("Listening for Prometheus")).unwrap();
+    let address = line.split_whitespace().last().unwrap();
+    request(address, format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
+}
 
 #[test]
 fn metrics_are_on_a_port_of_their_own_and_count_clients_by_family() {
@@ -14,12 +22,7 @@ fn metrics_are_on_a_port_of_their_own_and_count_clients_by_family() {
     assert_eq!(server.get("/readyz").status, 200);
     let index = server.get_with("/meta/1.0/index-user", &[("User-Agent", "lxc/4.0.6 compat:7")]).body.len();
     server.get_with("/nothing", &[("User-Agent", "Incus 6.0.4 (Linux)")]);
-    let log = server.log();
-    let line = log.lines().find(|line| line.contains("Listening for Prometheus")).unwrap();
-    let address = line.split_whitespace().last().unwrap().to_owned();
-    let get = |path: &str| {
-        request(&address, format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
-    };
+    let get = |path: &str| ask_prometheus_port(&server, path);
     assert_eq!((get("/healthz").status, get("/readyz").status, get("/").status), (200, 200, 404));
     let wanted = [
         "rootcellar_requests_total{client=\"lxc\",status=\"2xx\"} 1".to_owned(),
@@ -43,7 +46,7 @@ fn metrics_are_on_a_port_of_their_own_and_count_clients_by_family() {
 #[test]
 fn a_server_whose_validity_has_ended_answers_but_is_not_ready() {
     let world = World::publishing(&[FakeImage::new("debian/trixie/amd64/default")]);
-    let server = world.serve_with(&["--allow-plain", "--validity", "2s"]);
+    let server = world.serve_with(&["--allow-plain", "--validity", "2s", "--metrics-listen", "127.0.0.1:0"]);
     // Without its key nothing can be signed afresh.
     world.run(&["publish", "--validity", "2s"]).succeeds();
     std::fs::rename(world.data().join("keys"), world.path("keys-taken-away")).unwrap();
@@ -54,4 +57,12 @@ fn a_server_whose_validity_has_ended_answers_but_is_not_ready() {
     }
     assert_eq!(server.get("/healthz").text(), "ok\n");
     assert!(server.get("/").text().contains("clients refuse what is published"));
+    // Nobody overlooks that it cannot sign.
+    let is_loud = |server: &Server| server.log().contains("ERROR Signing afresh failed");
+    while !is_loud(&server) {
+        assert!(Instant::now() < deadline, "{}", server.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let metrics = ask_prometheus_port(&server, "/metrics").text();
+    assert!(!metrics.contains("rootcellar_signing_failures_total 0"), "{metrics}");
 }

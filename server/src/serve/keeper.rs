@@ -45,6 +45,7 @@ impl Keeper {
                 if let Err(error) = result {
                     let expires = state.current.load().edition.expires;
                     let reason = describe(&error);
+                    state.metrics.count_signing_failure();
                     tracing::error!(reason, "Signing afresh failed; what is served can be used until {expires}");
                     not_before = Instant::now() + PAUSE;
                 }

@@ -24,6 +24,7 @@ pub(super) struct Metrics {
     registry: Registry,
     requests: Family<[Label; 2], Counter>,
     sent: Family<[Label; 1], Counter>,
+    signing_failures: Counter,
     serial: Gauge,
     age: Gauge,
     validity_left: Gauge,
@@ -36,12 +37,20 @@ impl Metrics {
         let [serial, age, validity_left] = [(); 3].map(|()| Gauge::default());
         registry.register("requests", "Answers by family of the client and class of the status", requests.clone());
         registry.register_with_unit("sent", "Bytes of answers by family of the client", Unit::Bytes, sent.clone());
+        let signing_failures = Counter::default();
+        let failures_help = "Attempts to sign a new generation that failed";
+        registry.register("signing_failures", failures_help, signing_failures.clone());
         registry.register("generation_serial", "Repository serial of what is served", serial.clone());
         let age_help = "Time since the publication of what is served";
         registry.register_with_unit("generation_age", age_help, Unit::Seconds, age.clone());
         let left_help = "Time until the end of the validity, negative after it";
         registry.register_with_unit("validity_left", left_help, Unit::Seconds, validity_left.clone());
-        Self { registry, requests, sent, serial, age, validity_left }
+        Self { registry, requests, sent, signing_failures, serial, age, validity_left }
+    }
+
+    /// Counts a generation that could not be made.
+    pub(super) fn count_signing_failure(&self) {
+        self.signing_failures.inc();
     }
 
     /// Counts an answer that has ended.
