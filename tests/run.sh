@@ -18,6 +18,7 @@ ensure_packages $build_packages
 # shellcheck disable=SC2086
 ensure_packages $builder_packages acl attr bsdutils btrfs-progs busybox-static chromium curl debootstrap dirmngr faketime fonts-dejavu-core gnupg gpgv iproute2 \
     libcap2-bin lxc lxc-dev lxc-templates python3-lxc rsync systemd-container uidmap wget xz-utils || echo "SKIP: tests of the peers that are missing" >&2
+ensure_packages radosgw ceph-mon ceph-osd ceph-common || echo "SKIP: tests of builds in an object store" >&2
 ensure_packages postgresql || echo "SKIP: tests of the operations database in PostgreSQL" >&2
 ensure_packages nginx-light xdelta3 zstd || echo "SKIP: tests of an exported site, and of deltas with the tools of others" >&2
 
@@ -29,7 +30,7 @@ machine_state() {
     echo "[control groups]" # but for lxc.pivot, which LXC makes once and keeps
     find /sys/fs/cgroup -maxdepth 3 -type d \( -name 'lxc.payload*' -o -name 'lxc.monitor*' -o -name 'rc-*' -o -name '*rootcellar*' \
         -o -name init.scope \) 2>/dev/null | sort
-    echo "[processes]"; ps -e -o comm= | grep -E '^(rootcellar|lxc-|nginx|gpg-agent|dirmngr|systemd)' | sort || true
+    echo "[processes]"; ps -e -o comm= | grep -E '^(rootcellar|lxc-|nginx|gpg-agent|dirmngr|systemd|incusd|ceph-|radosgw)' | sort || true
     echo "[trust store]"; ls /usr/local/share/ca-certificates 2>/dev/null || true
     echo "[network namespaces]"; ls /run/netns 2>/dev/null || true
 }

@@ -1,8 +1,7 @@
 //! What the store says about its builds.
 
 use std::collections::HashMap;
-use std::io;
-use std::path::Path;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use archive::members::{MemberLimits, MembersError, read_members};
@@ -43,9 +42,13 @@ impl Catalog {
             return Ok(Some(Arc::clone(entry)));
         }
         let Some(record) = self.store.record(build)? else { return Ok(None) };
-        let metadata = self.store.directory(build).join(BuildFile::MetaTarXz.name());
         let offers = if record.files.contains_key(&BuildFile::MetaTarXz) {
-            let metadata = lxc_metadata(&metadata)
+            let metadata = self
+                .store
+                .reader(build, BuildFile::MetaTarXz.name())
+                .and_then(|file| file.ok_or_else(|| io::ErrorKind::NotFound.into()))
+                .map_err(MetadataError::Io)
+                .and_then(lxc_metadata)
                 .map_err(|source| CatalogError::Metadata { build: Box::new(build.clone()), source })?;
             Offers::of(&record.image, &metadata)
         } else {
@@ -58,9 +61,9 @@ impl Catalog {
 }
 
 /// Reads the LXC metadata of a build.
-pub fn lxc_metadata(path: &Path) -> Result<LxcMetadata, MetadataError> {
+pub fn lxc_metadata(file: impl Read + Send + 'static) -> Result<LxcMetadata, MetadataError> {
     let limits = MemberLimits { total_bytes: Limits::default().metadata_bytes, ..MemberLimits::default() };
-    let tar = Decoder::new(fs_err::File::open(path)?, &DecodeLimits::default())?;
+    let tar = Decoder::new(file, &DecodeLimits::default())?;
     Ok(LxcMetadata::from_members(read_members(tar, &limits)?)?)
 }
 

@@ -145,6 +145,18 @@ impl Channel {
         true
     }
 
+    /// Removes builds from every channel, for good; whether any had one.
+    pub fn forget_in_all(writer: &Writer, gone: &BTreeSet<BuildId>) -> Result<bool, ChannelError> {
+        let mut any = false;
+        for mut channel in Self::all(writer)? {
+            if channel.forget(gone) {
+                channel.write(writer)?;
+                any = true;
+            }
+        }
+        Ok(any)
+    }
+
     /// Takes builds out of the selection; clients see them until the next publish. Whether there was anything to take
     /// out.
     pub fn unlist(&mut self, builds: &BTreeSet<BuildId>) -> bool {

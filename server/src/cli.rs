@@ -10,7 +10,7 @@ use terminal::log::{LogArgs, Priority};
 use terminal::{ExitStatus, ManualCommand, Printer, finish};
 
 use crate::commands::{
-    delta, export, import, keys, list, pin, promote, prune, publish, rollback, serve, token, verify,
+    delta, export, import, keys, list, pin, promote, prune, publish, rollback, serve, store, token, verify,
 };
 use crate::data::DataDir;
 use crate::error::Error;
@@ -49,6 +49,8 @@ enum Command {
     Unpin(pin::UnpinArgs),
     Verify(verify::VerifyArgs),
     Export(export::ExportArgs),
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     #[command(subcommand)]
     Token(token::TokenCommand),
     Serve(serve::ServeArgs),
@@ -109,6 +111,7 @@ fn run_command(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
         Command::Unpin(args) => pin::unpin(&args, &context),
         Command::Export(args) => export::run(&args, &context),
         Command::Verify(args) => verify::run(&args, &context),
+        Command::Store(command) => store::run(&command, &context),
         Command::Token(command) => token::run(&command, &context),
         Command::Serve(args) => serve::run(&args, &context),
         Command::Manual(command) => Ok(command.run(Cli::command(), printer)?),
@@ -147,6 +150,9 @@ mod tests {
             "pin debian/trixie/amd64/default@20261123_0522",
             "unpin debian/trixie/amd64/default@20261123_0522",
             "verify",
+            "store show --format json",
+            "store use s3://images/cellar --endpoint http://127.0.0.1:7480 --region x --redirect --redirect-validity 1h",
+            "store use s3://images --take-over-from-another-server",
             "token create builder1 --images debian/*/*/* --channel staging --validity 90d",
             "token list --format json",
             "token revoke builder1 --database postgres://localhost/x",

@@ -11,6 +11,7 @@ pub mod prune;
 pub mod publish;
 pub mod rollback;
 pub mod serve;
+pub mod store;
 pub mod token;
 pub mod verify;
 

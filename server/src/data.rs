@@ -6,18 +6,21 @@ use std::io;
 use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fs_err as fs;
 use rustix::fs::{FlockOperation, flock};
 use terminal::Printer;
 
 use crate::files;
+use crate::store::{Backend, Settings, SettingsError, settings};
 
 /// The data directory.
 ///
 /// ```text
 /// <data>/v1/
 /// ├── images/<distribution>/<release>/<arch>/<variant>/<serial>/…    the store: immutable builds, laid out as served
+/// ├── store.toml                                                     or the object store that holds them instead
 /// ├── channels/<channel>.json                                        which builds each channel offers, and offered
 /// ├── pins.json  ledger.json                                         what is never pruned; what was listed, until when
 /// ├── deltas.json                                                   which deltas stand beside builds
@@ -43,6 +46,7 @@ use crate::files;
 #[derive(Clone, Debug)]
 pub struct DataDir {
     root: PathBuf,
+    backend: Arc<dyn Backend>,
 }
 
 impl DataDir {
@@ -58,9 +62,9 @@ impl DataDir {
     }
 
     /// Opens the data directory and makes what is missing of it.
-    pub fn open(data: &Path) -> io::Result<Self> {
-        let data = std::path::absolute(data)?;
-        let this = Self { root: data.join(VERSION) };
+    pub fn open(data: &Path) -> Result<Self, SettingsError> {
+        let root = std::path::absolute(data)?.join(VERSION);
+        let this = Self { backend: settings::backend(&root)?, root };
         for directory in [this.images(), this.channels(), this.generations()] {
             fs::create_dir_all(directory)?;
         }
@@ -71,6 +75,11 @@ impl DataDir {
             }
         }
         Ok(this)
+    }
+
+    /// Where the builds are.
+    pub(crate) fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
     }
 
     /// Waits until no other process writes, and then is the one writer until the value is dropped. What a killed
@@ -149,6 +158,11 @@ impl DataDir {
     /// The link to the current generation.
     pub fn current(&self) -> PathBuf {
         self.root.join("current")
+    }
+
+    /// The settings of the object store that holds the builds, if one does.
+    pub fn store_settings(&self) -> PathBuf {
+        self.root.join(Settings::FILE)
     }
 
     /// The signing keys.

@@ -36,15 +36,15 @@ pub struct DeltaId {
 }
 
 impl DeltaId {
-    /// Its place.
-    pub fn path(&self, store: &Store) -> PathBuf {
-        store.directory(&self.build).join(self.kind.file_name(&self.base))
+    /// The name of its file, which stands with the build.
+    pub fn name(&self) -> String {
+        self.kind.file_name(&self.base)
     }
 }
 
 impl fmt::Display for DeltaId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.build, self.kind.file_name(&self.base))
+        write!(f, "{} {}", self.build, self.name())
     }
 }
 
@@ -201,12 +201,10 @@ pub fn discard(writer: &Writer, damaged: &BTreeSet<DeltaId>) -> Result<(), Delta
 fn sweep(writer: &Writer, image: &ImageId, deltas: &Deltas) -> Result<(), DeltaError> {
     let store = Store::new(writer);
     for build in store.builds_of(image)? {
-        for entry in fs::read_dir(store.directory(&build))? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let Some((kind, base)) = name.to_str().and_then(DeltaKind::parse_file_name) else { continue };
+        for name in store.names(&build)? {
+            let Some((kind, base)) = DeltaKind::parse_file_name(&name) else { continue };
             if deltas.get(&DeltaId { build: build.clone(), kind, base }).is_none() {
-                fs::remove_file(entry.path())?;
+                store.discard(writer, &build, &name)?;
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::operations::OperationsError;
 use crate::publish::PublishError;
 use crate::retention::RetentionError;
 use crate::serve::ServeError;
-use crate::store::StoreError;
+use crate::store::{ObjectsError, SettingsError, StoreError};
 
 /// Why a command failed. What failed for one of several builds is reported by the command itself.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +33,9 @@ pub enum Error {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Where the builds are.
+    #[error(transparent)]
+    StoreSettings(#[from] SettingsError),
     /// A build of the store.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -83,9 +86,22 @@ impl Advice for Error {
             Self::Operations(error) => error.hint(),
             Self::Config(error) => error.hint(),
             Self::Serve(error) => error.hint(),
+            Self::StoreSettings(SettingsError::Io(error))
+                if error.kind() == io::ErrorKind::PermissionDenied && !ObjectsError::is_cause_of(error) =>
+            {
+                Some(CHOOSE.to_owned())
+            }
+            Self::StoreSettings(error) => error.hint(),
+            Self::Io(error)
+            | Self::Store(StoreError::Io(error))
+            | Self::Catalog(CatalogError::Store(StoreError::Io(error)))
+                if ObjectsError::is_cause_of(error) =>
+            {
+                Some(ObjectsError::HINT.to_owned())
+            }
             Self::Manual(error) => error.hint(),
             Self::Io(error) | Self::Keys(KeysError::Io(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
-                Some("choose another data directory with `--data DIR` or ROOTCELLAR_SERVER_DATA".to_owned())
+                Some(CHOOSE.to_owned())
             }
             Self::Keys(_) | Self::ExportKeys(_) | Self::Store(_) | Self::Catalog(_) | Self::Log(_) | Self::Io(_) => {
                 None
@@ -101,6 +117,7 @@ impl Advice for Error {
             | Self::Config(_)
             | Self::Log(_) => ExitStatus::Refused,
             Self::Serve(error) if error.is_refusal() => ExitStatus::Refused,
+            Self::StoreSettings(error) if error.is_refusal() => ExitStatus::Refused,
             Self::Operations(error) if error.is_refusal() => ExitStatus::Refused,
             Self::Channel(error) if error.is_refusal() => ExitStatus::Refused,
             Self::Retention(error) if error.is_refusal() => ExitStatus::Refused,
@@ -108,6 +125,7 @@ impl Advice for Error {
             | Self::ExportKeys(_)
             | Self::Export(_)
             | Self::Store(_)
+            | Self::StoreSettings(_)
             | Self::Catalog(_)
             | Self::Channel(_)
             | Self::Delta(_)
@@ -119,3 +137,5 @@ impl Advice for Error {
         }
     }
 }
+
+const CHOOSE: &str = "choose another data directory with `--data DIR` or ROOTCELLAR_SERVER_DATA";

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use formats::layout;
@@ -19,7 +19,7 @@ use crate::data::DataDir;
 use crate::documents::{Documents, is_products};
 use crate::files;
 use crate::generation::Generation;
-use crate::store::RECORD;
+use crate::store::{BuildId, Opened, RECORD, Store};
 
 /// A directory that a web server or a content delivery network serves.
 ///
@@ -81,11 +81,12 @@ impl Export {
     pub fn update(&self, data: &DataDir, grace: Span, now: Timestamp) -> Result<Exported, ExportError> {
         let generation = Generation::current(data)?.ok_or(ExportError::Unpublished)?;
         let documents = generation.documents()?;
-        let named = named_files(&documents, data)?;
+        let store = Store::new(data);
+        let named = named_files(&documents, &store)?;
         let mut done = Exported { serial: generation.serial, ..Exported::default() };
         self.make_room(&documents)?;
         for path in &named {
-            self.put_file(data, path, &mut done)?;
+            self.put_file(&store, path, &mut done)?;
         }
         checkpoint("export:files");
         let mut ranked: Vec<(&String, &Vec<u8>)> = documents.iter().collect();
@@ -122,23 +123,31 @@ impl Export {
     }
 
     /// A file of a build: it never changes, so one of the same size and time is the same.
-    fn put_file(&self, data: &DataDir, path: &str, done: &mut Exported) -> Result<(), ExportError> {
-        let (from, place) = (data.root().join(path), self.root.join(path));
-        let wanted = fs::metadata(&from).map_err(|source| ExportError::Missing { path: path.to_owned(), source })?;
+    fn put_file(&self, store: &Store, path: &str, done: &mut Exported) -> Result<(), ExportError> {
+        let place = self.root.join(path);
+        let missing = || ExportError::Missing { path: path.to_owned() };
+        let (build, name) = of_build(path).ok_or_else(missing)?;
+        let wanted = store.open(&build, name)?.ok_or_else(missing)?;
+        let modified = wanted.modified();
         if let Ok(there) = fs::symlink_metadata(&place)
             && there.is_file()
-            && there.len() == wanted.len()
-            && (there.mtime(), there.mtime_nsec()) == (wanted.mtime(), wanted.mtime_nsec())
+            && there.len() == wanted.size_bytes()
+            && there.modified()? == modified
         {
             done.unchanged += 1;
             return Ok(());
         }
         let staged = self.staged();
-        if self.copies || fs::hard_link(&from, &staged).is_err() {
-            // Another file system, or one that has no links. Where it can, the system shares the blocks.
-            fs::copy(&from, &staged)?;
-            let file = fs::OpenOptions::new().write(true).open(&staged)?;
-            file.set_modified(wanted.modified()?)?;
+        let from = store.path(&build, name).filter(|_| !self.copies);
+        if from.is_none_or(|from| fs::hard_link(from, &staged).is_err()) {
+            // Another file system, one that has no links, or an object store. Where it can, the system shares the blocks.
+            let mut file = fs::File::create(&staged)?;
+            match wanted {
+                Opened::File { file: mut from, .. } => io::copy(&mut from, file.file_mut())?,
+                Opened::Object(object) => io::copy(&mut Opened::Object(object).into_reader(), &mut file)?,
+            };
+            file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
+            file.set_modified(modified)?;
             file.sync_all()?;
         }
         done.written += 1;
@@ -241,7 +250,7 @@ impl Export {
 
 /// Every file of a build that any products file of a generation names, and the small ones beside them. A generation
 /// holds the products files of the last day, so this is what indexes of the last day lead to.
-fn named_files(documents: &Documents, data: &DataDir) -> Result<BTreeSet<String>, ExportError> {
+fn named_files(documents: &Documents, store: &Store) -> Result<BTreeSet<String>, ExportError> {
     let mut named = BTreeSet::new();
     for (path, json) in documents.iter().filter(|(path, _)| is_products(path)) {
         let products: Products =
@@ -255,10 +264,18 @@ fn named_files(documents: &Documents, data: &DataDir) -> Result<BTreeSet<String>
     for directory in directories {
         let signed = [BuildFile::RootfsTarXz, BuildFile::MetaTarXz].map(|file| format!("{file}.asc"));
         let beside = [RECORD.to_owned(), "SHA256SUMS".to_owned(), "SHA256SUMS.gpg".to_owned()];
-        let paths = signed.into_iter().chain(beside).map(|name| format!("{directory}/{name}"));
-        named.extend(paths.filter(|path| data.root().join(path).is_file()));
+        let Some((build, _)) = of_build(&format!("{directory}/")) else { continue };
+        let there = store.names(&build)?;
+        let small = signed.into_iter().chain(beside).filter(|name| there.contains(name));
+        named.extend(small.map(|name| format!("{directory}/{name}")));
     }
     Ok(named)
+}
+
+/// The build and the name of a file of the store, by its path in the repository.
+fn of_build(path: &str) -> Option<(BuildId, &str)> {
+    let (directory, name) = path.strip_prefix("images/")?.rsplit_once('/')?;
+    Some((BuildId::from_path(directory)?, name))
 }
 
 /// The place of a document in the order of appearance: what names others comes after them.
@@ -299,9 +316,6 @@ pub enum ExportError {
     Missing {
         /// Its path.
         path: String,
-        /// What the system said.
-        #[source]
-        source: io::Error,
     },
     /// A document or the state of the export cannot be read.
     #[error("`{}` is damaged", path.display())]

@@ -11,7 +11,6 @@ use formats::serial::Serial;
 use formats::signature::{Encoding, SignDetached};
 use formats::time::Timestamp;
 use fs_err as fs;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::catalog::{MetadataError, lxc_metadata};
 use crate::checkpoint::checkpoint;
@@ -20,7 +19,7 @@ use crate::files;
 use crate::import::copy::BuildDirectory;
 use crate::keys::Keys;
 use crate::lint::{Lint, lint};
-use crate::store::{BuildId, RECORD, Store, StoreError};
+use crate::store::{BuildId, ObjectsError, RECORD, Store, StoreError};
 
 /// What became of a build directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,23 +47,16 @@ pub fn import(writer: &Writer, keys: &Keys, directory: &Path, now: Timestamp) ->
     let staged = tempfile::Builder::new().prefix("import-").tempdir_in(writer.staging())?;
     source.copy(&record, staged.path())?;
     if record.files.contains_key(&BuildFile::MetaTarXz) {
-        lxc_metadata(&staged.path().join(BuildFile::MetaTarXz.name()))?;
+        lxc_metadata(fs::File::open(staged.path().join(BuildFile::MetaTarXz.name()))?)?;
     }
     sign(keys, &record, staged.path(), now)?;
     fs::write(staged.path().join(RECORD), &json)?;
     finish(staged.path(), &record)?;
     checkpoint("import:staged");
 
-    let place = store.directory(&build);
-    if let Some(parent) = place.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    let staged = staged.keep();
-    renameat_with(CWD, &staged, CWD, &place, RenameFlags::NOREPLACE)
-        .map_err(|source| ImportError::Place { path: place.clone(), source: source.into() })?;
-    for parent in place.ancestors().skip(1).take_while(|parent| parent.starts_with(writer.images())) {
-        files::sync_directory(parent)?;
-    }
+    store
+        .place(writer, &build, staged.keep())
+        .map_err(|source| ImportError::Place { build: Box::new(build.clone()), source })?;
     checkpoint("import:renamed");
     Ok(Imported::New(build))
 }
@@ -182,10 +174,10 @@ pub enum ImportError {
         found: String,
     },
     /// The build could not be put in its place.
-    #[error("cannot place the build at `{}`", path.display())]
+    #[error("cannot bring {build} into the store")]
     Place {
-        /// The place.
-        path: PathBuf,
+        /// The build.
+        build: Box<BuildId>,
         /// What the system said.
         #[source]
         source: io::Error,
@@ -218,6 +210,11 @@ impl ImportError {
                 Some(format!("a build in the store is never replaced; build again under another serial{next}"))
             }
             Self::Lint(_) | Self::Metadata(_) => Some("build the image again with a current builder".to_owned()),
+            Self::Place { source: error, .. } | Self::Store(StoreError::Io(error)) | Self::Io(error)
+                if ObjectsError::is_cause_of(error) =>
+            {
+                Some(ObjectsError::HINT.to_owned())
+            }
             Self::Place { .. } | Self::Sign(_) | Self::Store(_) | Self::Io(_) => None,
         }
     }

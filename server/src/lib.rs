@@ -4,11 +4,10 @@
 //! |---|---|
 //! | [`cli`], [`commands`] | what was typed; one file per command |
 //! | [`data`] | the data directory, its layout and its one writer at a time |
-//! | [`store`], [`import`], [`lint`] | the builds, how one enters, and what it must be for that |
+//! | [`store`], [`import`], [`lint`] | the builds, in a directory or an object store, how one enters, and what it must be for that |
 //! | [`channel`] | which builds a channel offers, and offered before |
 //! | [`delta`] | files that make the rootfs of a build out of that of an earlier one |
 //! | [`retention`] | which builds are kept, and for how long what was listed stays downloadable |
-//! | [`quarantine`] | where damaged builds go |
 //! | [`keys`] | the two signing keys |
 //! | [`catalog`], [`offers`] | what the store says about its builds, and which clients each suits |
 //! | [`documents`] | the documents of a generation as values: index, streams, certificates |
@@ -41,7 +40,6 @@ pub mod lint;
 pub mod offers;
 pub mod operations;
 pub mod publish;
-pub mod quarantine;
 pub mod retention;
 pub mod serve;
 pub mod store;

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use formats::image::ImageId;
 use formats::time::{Span, Timestamp};
-use fs_err as fs;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -187,22 +186,6 @@ pub fn pins(data: &DataDir) -> Result<BTreeSet<BuildId>, RetentionError> {
 /// Writes the pins.
 pub fn write_pins(writer: &Writer, builds: BTreeSet<BuildId>) -> Result<(), RetentionError> {
     write(writer, writer.pins(), &PinState { format: PinFormat::V1, builds })
-}
-
-/// Takes a build out of the store: it is moved aside by one rename and then removed, so a half-removed build is never
-/// found under its name.
-pub fn remove(writer: &Writer, build: &BuildId) -> Result<(), RetentionError> {
-    let place = Store::new(writer).directory(build);
-    let aside = tempfile::Builder::new().prefix("removed-").tempdir_in(writer.staging())?;
-    fs::rename(&place, aside.path().join("build"))?;
-    files::sync_parent(&place)?;
-    for parent in place.ancestors().skip(1).take_while(|parent| *parent != writer.images()) {
-        // It fails where another build or image is, and that is right.
-        if fs::remove_dir(parent).is_err() {
-            break;
-        }
-    }
-    Ok(aside.close()?)
 }
 
 /// What can be wrong with the state that retention keeps.

@@ -15,6 +15,7 @@ mod front;
 mod hkp;
 mod keeper;
 mod metrics;
+mod object;
 mod page;
 mod respond;
 mod route;

@@ -1,156 +1,67 @@
 //! The builds of a server.
 
-use std::fmt;
+mod backend;
+mod directory;
+mod id;
+mod objects;
+pub mod settings;
+
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::sync::Arc;
 
-use formats::image::{ImageId, ParseImageIdError};
-use formats::layout;
+use formats::image::ImageId;
 use formats::record::BuildRecord;
-use formats::serial::Serial;
 use fs_err as fs;
-use serde::{Deserialize, Serialize};
 
-use crate::data::DataDir;
+use crate::data::{DataDir, Writer};
 use crate::limits::Limits;
 
-/// One build of one image, written `debian/trixie/amd64/default@20261123_0522`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct BuildId {
-    /// The image.
-    pub image: ImageId,
-    /// The build's serial.
-    pub serial: Serial,
-}
+pub use backend::{Backend, Opened};
+pub use id::{BuildId, BuildQuery};
+pub(crate) use objects::Claim;
+pub(crate) use objects::Objects;
+pub use objects::{Object, ObjectsError};
+pub use settings::{Place, Redirect, Settings, SettingsError};
 
-impl BuildId {
-    /// The build a record is about.
-    pub fn of(record: &BuildRecord) -> Self {
-        Self { image: record.image.clone(), serial: record.serial.clone() }
-    }
-}
-
-impl FromStr for BuildId {
-    type Err = ParseImageIdError;
-
-    fn from_str(text: &str) -> Result<Self, ParseImageIdError> {
-        let (image, serial) = text.split_once('@').unwrap_or((text, ""));
-        Ok(Self { image: image.parse()?, serial: serial.parse()? })
-    }
-}
-
-impl TryFrom<String> for BuildId {
-    type Error = ParseImageIdError;
-
-    fn try_from(text: String) -> Result<Self, ParseImageIdError> {
-        text.parse()
-    }
-}
-
-impl From<BuildId> for String {
-    fn from(build: BuildId) -> Self {
-        build.to_string()
-    }
-}
-
-impl fmt::Display for BuildId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.image, self.serial)
-    }
-}
-
-/// An image, or one build of it, written `debian/trixie/amd64/default[@20261123_0522]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BuildQuery {
-    /// The image.
-    pub image: ImageId,
-    /// The build's serial, if one was named.
-    pub serial: Option<Serial>,
-}
-
-impl FromStr for BuildQuery {
-    type Err = ParseImageIdError;
-
-    fn from_str(text: &str) -> Result<Self, ParseImageIdError> {
-        match text.split_once('@') {
-            Some((image, serial)) => Ok(Self { image: image.parse()?, serial: Some(serial.parse()?) }),
-            None => Ok(Self { image: text.parse()?, serial: None }),
-        }
-    }
-}
-
-impl fmt::Display for BuildQuery {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.serial {
-            Some(serial) => write!(f, "{}@{serial}", self.image),
-            None => write!(f, "{}", self.image),
-        }
-    }
-}
-
-/// The store: every build that was imported, each in the directory it is served from. It is the truth about builds;
-/// whatever else names them can be made from it again.
+/// The store: every build that was imported, under the names it is served by. It is the truth about builds; whatever
+/// else names them can be made from it again.
+///
+/// A build is in the store when its record is: the record comes last and goes first. What changes the store asks for the
+/// [`Writer`].
 #[derive(Clone, Debug)]
 pub struct Store {
-    root: PathBuf,
+    backend: Arc<dyn Backend>,
 }
 
 impl Store {
     /// The store of a data directory.
     pub fn new(data: &DataDir) -> Self {
-        Self { root: data.root().to_path_buf() }
+        Self { backend: Arc::clone(data.backend()) }
     }
 
-    /// The directory of a build.
-    pub fn directory(&self, build: &BuildId) -> PathBuf {
-        self.root.join(layout::build_dir(&build.image, &build.serial))
+    /// The store in an object store.
+    pub(crate) fn in_objects(settings: &Settings) -> io::Result<Self> {
+        Ok(Self { backend: Arc::new(Objects::open(settings)?) })
     }
 
     /// Every build, in order. What is not named like a build is none.
     pub fn builds(&self) -> io::Result<Vec<BuildId>> {
-        let mut paths = vec![String::new()];
-        for _ in 0..LEVELS {
-            let mut deeper = Vec::new();
-            for path in paths {
-                for name in names(&self.root.join("images").join(&path))? {
-                    deeper.push(if path.is_empty() { name } else { format!("{path}/{name}") });
-                }
-            }
-            paths = deeper;
-        }
-        let parse = |path: &String| {
-            let (image, serial) = path.rsplit_once('/')?;
-            let build = BuildId { image: image.parse().ok()?, serial: serial.parse().ok()? };
-            (build.image.to_string() == image).then_some(build)
-        };
-        let mut builds: Vec<_> = paths.iter().filter_map(parse).collect();
+        let mut builds = self.backend.builds()?;
         builds.sort();
         Ok(builds)
     }
 
     /// The builds of one image, in order.
     pub fn builds_of(&self, image: &ImageId) -> io::Result<Vec<BuildId>> {
-        let directory = self.root.join("images").join(image.to_string());
-        if !directory.is_dir() {
-            return Ok(Vec::new());
-        }
-        let serials = names(&directory)?.into_iter().filter_map(|name| name.parse().ok());
-        let mut builds: Vec<_> = serials.map(|serial| BuildId { image: image.clone(), serial }).collect();
+        let mut builds = self.backend.builds_of(image)?;
         builds.sort();
         Ok(builds)
     }
 
     /// The record of a build, or `None` when the build is not in the store.
     pub fn record(&self, build: &BuildId) -> Result<Option<BuildRecord>, StoreError> {
-        let limit = Limits::default().record_bytes;
-        let mut json = Vec::new();
-        match fs::File::open(self.directory(build).join(RECORD)) {
-            Ok(file) => file.take(limit + 1).read_to_end(&mut json)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
+        let Some(json) = self.read(build, RECORD, Limits::default().record_bytes)? else { return Ok(None) };
         let record = BuildRecord::from_json(&json)
             .map_err(|source| StoreError::Record { build: Box::new(build.clone()), source })?;
         if BuildId::of(&record) == *build {
@@ -158,6 +69,74 @@ impl Store {
         } else {
             Err(StoreError::Misplaced { build: Box::new(build.clone()), found: Box::new(BuildId::of(&record)) })
         }
+    }
+
+    /// The files that stand with a build.
+    pub fn names(&self, build: &BuildId) -> io::Result<Vec<String>> {
+        self.backend.names(build)
+    }
+
+    /// A small file of a build, or `None` when there is none. Of a larger one the first bytes are read, one more than the
+    /// limit.
+    pub fn read(&self, build: &BuildId, name: &str, limit_bytes: u64) -> io::Result<Option<Vec<u8>>> {
+        self.backend.read(build, name, limit_bytes)
+    }
+
+    /// A file of a build, to be read once from its beginning; `None` when there is none.
+    pub fn reader(&self, build: &BuildId, name: &str) -> io::Result<Option<Box<dyn Read + Send>>> {
+        Ok(self.open(build, name)?.map(Opened::into_reader))
+    }
+
+    /// A file of a build, with what is known of it before it is read; `None` when there is none.
+    pub fn open(&self, build: &BuildId, name: &str) -> io::Result<Option<Opened>> {
+        self.backend.open(build, name)
+    }
+
+    /// A file of a build as a path of this machine; one that has none is copied into `scratch`.
+    pub fn local(&self, build: &BuildId, name: &str, scratch: &Path) -> io::Result<PathBuf> {
+        if let Some(path) = self.backend.path(build, name) {
+            return Ok(path);
+        }
+        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("the store has no {name} of {build}"));
+        let copy = scratch.join(format!("{}.{name}", build.serial));
+        io::copy(&mut self.reader(build, name)?.ok_or_else(missing)?, &mut fs::File::create(&copy)?)?;
+        Ok(copy)
+    }
+
+    /// The path of a file of a build, where builds are files of this machine.
+    pub fn path(&self, build: &BuildId, name: &str) -> Option<PathBuf> {
+        self.backend.path(build, name)
+    }
+
+    /// Brings a staged directory in as a build that is not there yet.
+    pub fn place(&self, _: &Writer, build: &BuildId, staged: PathBuf) -> io::Result<()> {
+        self.backend.place(build, staged)
+    }
+
+    /// Puts a file that was made beside those of a build.
+    pub fn add(&self, _: &Writer, build: &BuildId, name: &str, made: &Path) -> io::Result<()> {
+        self.backend.add(build, name, made)
+    }
+
+    /// Takes a file that stands beside those of a build away.
+    pub fn discard(&self, _: &Writer, build: &BuildId, name: &str) -> io::Result<()> {
+        self.backend.discard(build, name)
+    }
+
+    /// Takes a build out of the store.
+    pub fn remove(&self, writer: &Writer, build: &BuildId) -> io::Result<()> {
+        self.backend.remove(build, &writer.staging())
+    }
+
+    /// Moves a build out of the store and keeps it, for people to look at; returns where it is, or `None` when the store
+    /// does not have it. It can be imported again.
+    pub fn set_aside(&self, writer: &Writer, build: &BuildId) -> io::Result<Option<String>> {
+        self.backend.set_aside(build, &writer.quarantine())
+    }
+
+    /// Removes what killed writers left; the number of files.
+    pub fn sweep(&self, _: &Writer) -> io::Result<usize> {
+        self.backend.sweep()
     }
 }
 
@@ -181,7 +160,7 @@ pub enum StoreError {
         /// The build by its record.
         found: Box<BuildId>,
     },
-    /// The file system failed.
+    /// The file system or the object store failed.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -189,64 +168,26 @@ pub enum StoreError {
 /// The name of the build record.
 pub const RECORD: &str = "build.json";
 
-/// Distribution, release, architecture, variant, serial.
-const LEVELS: usize = 5;
-
-fn names(directory: &Path) -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            names.extend(entry.file_name().into_string());
-        }
-    }
-    Ok(names)
-}
+/// How often one build can be moved aside.
+const MOST_COPIES: u32 = 100;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const BUILD: &str = "debian/trixie/amd64/default@20261123_0522";
-
-    #[test]
-    fn a_build_is_written_as_image_at_serial() {
-        let build: BuildId = BUILD.parse().unwrap();
-        assert_eq!(build.to_string(), BUILD);
-        for text in ["debian/trixie/amd64/default", "debian@20261123_0522", "../x/amd64/y@20261123_0522"] {
-            assert!(text.parse::<BuildId>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn only_directories_named_like_a_build_are_builds() {
-        let directory = tempfile::tempdir().unwrap();
-        let data = DataDir::open(directory.path()).unwrap();
-        for path in [
-            "debian/trixie/amd64/default/20261123_0522",
-            "debian/trixie/amd64/default/lost+found",
-            "debian/trixie/x86_64/default/20261123_0522",
-            "debian/trixie/amd64/.hidden/20261123_0522",
-        ] {
-            fs::create_dir_all(data.images().join(path)).unwrap();
-        }
-        fs::write(data.images().join("README"), "").unwrap();
-        let builds = Store::new(&data).builds().unwrap();
-        assert_eq!(builds.iter().map(ToString::to_string).collect::<Vec<_>>(), [BUILD]);
-    }
 
     #[test]
     fn a_record_of_another_build_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let data = DataDir::open(directory.path()).unwrap();
         let store = Store::new(&data);
-        let build: BuildId = BUILD.parse().unwrap();
+        let build: BuildId = "debian/trixie/amd64/default@20261123_0522".parse().unwrap();
         assert!(store.record(&build).unwrap().is_none());
-        fs::create_dir_all(store.directory(&build)).unwrap();
+        let path = store.path(&build, RECORD).unwrap();
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
         let other = testkit::FakeImage::new("debian/trixie/amd64/cloud").record();
-        fs::write(store.directory(&build).join(RECORD), other.to_json()).unwrap();
+        fs::write(&path, other.to_json()).unwrap();
         assert!(matches!(store.record(&build), Err(StoreError::Misplaced { .. })));
-        fs::write(store.directory(&build).join(RECORD), "{").unwrap();
+        fs::write(&path, "{").unwrap();
         assert!(matches!(store.record(&build), Err(StoreError::Record { .. })));
     }
 }

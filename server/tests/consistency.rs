@@ -107,7 +107,7 @@ impl Reader {
         let signature = self.connection.get(&format!("{path}.asc"));
         assert_eq!((index.status, signature.status), (200, 200), "{path}");
         self.look_at_listed_files(&index.text());
-        if self.turn % 10 == 0 {
+        if self.turn.is_multiple_of(10) {
             self.look_at_streams();
         }
         (index.body, signature.body)

@@ -16,6 +16,7 @@ mod hkp;
 mod hostile;
 mod import;
 mod killed;
+mod object_store;
 mod offline_primary;
 mod page;
 mod postgres;

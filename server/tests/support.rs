@@ -1,11 +1,13 @@
 //! What the promises stand on: a server's data, its commands, and the running server.
 
 mod curl;
+mod gateway;
 mod http;
 mod program;
 mod server;
 
 pub(crate) use curl::{Curl, Reply};
+pub(crate) use gateway::Gateway;
 pub(crate) use http::{Answer, Connection, request};
 pub(crate) use program::{Outcome, is_installed, run};
 pub(crate) use server::{Server, World, files_below};

@@ -1,6 +1,7 @@
 //! `rootcellar-server import`.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -105,9 +106,21 @@ impl From<Error> for OneError {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("`{}` was not imported: {error}", directory.display())]
+#[derive(Debug)]
 struct Failed<'a> {
     directory: &'a Path,
     error: &'a ImportError,
+}
+
+impl fmt::Display for Failed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` was not imported: {}", self.directory.display(), self.error)
+    }
+}
+
+impl std::error::Error for Failed<'_> {
+    /// The cause of the error is told with it, so what is behind is what comes next.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(self.error)
+    }
 }

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::data::DataDir;
 use crate::delta;
 use crate::error::Error;
-use crate::retention::{self, Ledger, Plan, Retention, candidates, pins};
+use crate::retention::{Ledger, Plan, Retention, candidates, pins};
 use crate::store::Store;
 
 /// Forget old builds.
@@ -62,6 +62,8 @@ pub fn run(args: &PruneArgs, context: &Context) -> Result<ExitStatus, Error> {
         return Ok(ExitStatus::Done);
     }
     let writer = context.data.write(&context.printer)?;
+    let store = Store::new(&writer);
+    store.sweep(&writer)?;
     let first = plan(&retention, &writer, context)?;
     for mut channel in Channel::all(&writer)? {
         if channel.unlist(&first.unlist) {
@@ -75,7 +77,7 @@ pub fn run(args: &PruneArgs, context: &Context) -> Result<ExitStatus, Error> {
     }
     checkpoint("prune:unlisted");
     let mut ledger = Ledger::read(&writer)?;
-    ledger.note_unknown(&candidates(&Store::new(&writer), context.now())?, context.now());
+    ledger.note_unknown(&candidates(&store, context.now())?, context.now());
     ledger.write(&writer)?;
     let plan = Plan { unlist: first.unlist, ..plan(&retention, &writer, context)? };
     let gone = plan.unlist.union(&plan.remove).cloned().collect();
@@ -86,7 +88,7 @@ pub fn run(args: &PruneArgs, context: &Context) -> Result<ExitStatus, Error> {
     }
     delta::forget(&writer, &plan.remove)?;
     for build in &plan.remove {
-        retention::remove(&writer, build)?;
+        store.remove(&writer, build)?;
         checkpoint("prune:removed-one");
     }
     ledger.forget(&plan.remove);

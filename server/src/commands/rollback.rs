@@ -11,7 +11,7 @@ use crate::channel::Channel;
 use crate::cli::Context;
 use crate::commands::{DEFAULT_VALIDITY, publish_now};
 use crate::error::Error;
-use crate::store::{BuildId, Store};
+use crate::store::{RECORD, Store};
 
 /// Go back to the selection a channel had before its last change, and publish that at once.
 ///
@@ -33,8 +33,10 @@ pub fn run(args: &RollbackArgs, context: &Context) -> Result<ExitStatus, Error> 
     let mut channel = Channel::read(&writer, &args.channel)?;
     let undone = channel.roll_back()?;
     let store = Store::new(&writer);
-    let is_gone = |build: &&BuildId| !store.directory(build).is_dir();
-    let gone: BTreeSet<BuildId> = undone.removed.iter().filter(is_gone).cloned().collect();
+    let mut gone = BTreeSet::new();
+    for build in &undone.removed {
+        gone.extend(store.read(build, RECORD, 0)?.is_none().then(|| build.clone()));
+    }
     channel.forget(&gone);
     channel.write(&writer)?;
     context.printer.say(format_args!("{:<30}channel {} as before {}", "Rolled back", channel.name, undone.published));

@@ -2,20 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
 
 use clap::Args;
 use formats::digest::{FileDigest, Hasher};
 use formats::time::Span;
-use fs_err as fs;
 use terminal::{ExitStatus, Progress};
 
+use crate::channel::Channel;
 use crate::cli::Context;
 use crate::commands::{DEFAULT_VALIDITY, publish_now};
 use crate::delta::{self, DeltaId, Deltas};
 use crate::error::Error;
-use crate::quarantine::{deselect, quarantine};
-use crate::store::{BuildId, Store, StoreError};
+use crate::store::{BuildId, ObjectsError, Store, StoreError};
 
 /// Read every file of the store and check it against its build record.
 ///
@@ -52,7 +50,7 @@ pub fn run(args: &VerifyArgs, context: &Context) -> Result<ExitStatus, Error> {
         damaged.extend((!found.is_empty()).then(|| build.clone()));
         for (kind, base, expected) in deltas.of(build) {
             let delta = DeltaId { build: build.clone(), kind, base: base.clone() };
-            let damage = damage_of(&delta.path(&store), expected)?;
+            let damage = damage_of(&store, build, &kind.file_name(base), expected)?;
             progress.advance(expected.size_bytes);
             if let Some(found) = damage {
                 context.printer.data(format_args!("{delta}: expected {expected}, found {found}"));
@@ -67,7 +65,7 @@ pub fn run(args: &VerifyArgs, context: &Context) -> Result<ExitStatus, Error> {
         return Ok(ExitStatus::Done);
     }
     if !args.dry_run {
-        set_aside(&damaged, &damaged_deltas, args.validity, context)?;
+        set_aside(&store, &damaged, &damaged_deltas, args.validity, context)?;
     }
     Ok(ExitStatus::Refused)
 }
@@ -82,7 +80,7 @@ fn damages_of(store: &Store, build: &BuildId, progress: &Progress) -> Result<Vec
     };
     let mut damages = Vec::new();
     for (file, expected) in &record.files {
-        let found = damage_of(&store.directory(build).join(file.name()), *expected)?;
+        let found = damage_of(store, build, file.name(), *expected)?;
         progress.advance(expected.size_bytes);
         damages.extend(found.map(|found| format!(" {file}: expected {expected}, found {found}")));
     }
@@ -90,16 +88,21 @@ fn damages_of(store: &Store, build: &BuildId, progress: &Progress) -> Result<Vec
 }
 
 /// What was found in the place of a file, if it is another one.
-fn damage_of(path: &Path, expected: FileDigest) -> Result<Option<String>, Error> {
-    match digest(path) {
-        Ok(found) if found == expected => Ok(None),
-        Ok(found) => Ok(Some(found.to_string())),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error.into()),
+fn damage_of(store: &Store, build: &BuildId, name: &str, expected: FileDigest) -> Result<Option<String>, Error> {
+    match digest(store, build, name) {
+        Ok(Some(found)) if found == expected => Ok(None),
+        Ok(Some(found)) => Ok(Some(found.to_string())),
+        Ok(None) => Ok(Some("no file".to_owned())),
+        // That a store does not answer says nothing about what it holds.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied || ObjectsError::is_cause_of(&error) => {
+            Err(error.into())
+        }
         Err(error) => Ok(Some(error.to_string())),
     }
 }
 
 fn set_aside(
+    store: &Store,
     damaged: &BTreeSet<BuildId>,
     deltas: &BTreeSet<DeltaId>,
     validity: Span,
@@ -107,22 +110,23 @@ fn set_aside(
 ) -> Result<(), Error> {
     let writer = context.data.write(&context.printer)?;
     // First out of the channels: a generation never lists what was moved.
-    let deselected = deselect(&writer, damaged)?;
+    let deselected = Channel::forget_in_all(&writer, damaged)?;
     delta::discard(&writer, deltas)?;
     delta::forget(&writer, damaged)?;
     if deselected || !deltas.is_empty() {
         publish_now(&writer, validity, context)?;
     }
     for build in damaged {
-        if let Some(aside) = quarantine(&writer, build)? {
-            context.printer.warn(format_args!("{build} is damaged; it is now in `{}`", aside.display()));
+        if let Some(aside) = store.set_aside(&writer, build)? {
+            context.printer.warn(format_args!("{build} is damaged; it is now in `{aside}`, the quarantine"));
         }
     }
     Ok(())
 }
 
-fn digest(path: &Path) -> io::Result<FileDigest> {
+fn digest(store: &Store, build: &BuildId, name: &str) -> io::Result<Option<FileDigest>> {
+    let Some(mut file) = store.reader(build, name)? else { return Ok(None) };
     let mut hasher = Hasher::default();
-    io::copy(&mut fs::File::open(path)?, &mut hasher)?;
-    Ok(hasher.finish())
+    io::copy(&mut file, &mut hasher)?;
+    Ok(Some(hasher.finish()))
 }

@@ -14,7 +14,6 @@ use super::{DeltaError, DeltaId, Deltas, Step, squashfs, steps, tar};
 use crate::channel::Channel;
 use crate::checkpoint::checkpoint;
 use crate::data::DataDir;
-use crate::files;
 use crate::limits::Limits;
 use crate::store::{BuildId, Store};
 
@@ -62,7 +61,8 @@ impl Maker {
             Err(error) => return Err(std::io::Error::from(error).into()),
         }
         for left in fs::read_dir(data.making())? {
-            fs::remove_file(left?.path())?;
+            let left = left?;
+            if left.file_type()?.is_dir() { fs::remove_dir_all(left.path())? } else { fs::remove_file(left.path())? }
         }
         let has_xdelta3 = squashfs::is_installed();
         Ok(Self { data: data.clone(), store: Store::new(data), limits, has_xdelta3, _lock: lock })
@@ -87,18 +87,20 @@ impl Maker {
             if known.is_known(&delta) || !self.is_useful(kind, &old, &new) {
                 continue;
             }
-            let place = self.data.making().join(kind.file_name(&step.base));
-            let directories = [&base, &step.build].map(|build| self.store.directory(build));
-            let (digest, full) = match kind {
-                DeltaKind::Tar => (
-                    tar::make(&delta, &base, [&old, &new], directories, &place)?,
-                    new.files.get(&BuildFile::RootfsTarXz),
-                ),
-                DeltaKind::Squashfs => {
-                    (squashfs::make(&delta, &new, directories, &place)?, new.files.get(&BuildFile::RootfsSquashfs))
-                }
+            // What is fetched to be read lies there as long as it is needed.
+            let scratch = tempfile::tempdir_in(self.data.making())?;
+            let file = match kind {
+                DeltaKind::Tar => BuildFile::RootfsTarXz,
+                DeltaKind::Squashfs => BuildFile::RootfsSquashfs,
             };
-            let full_bytes = full.map_or(0, |full| full.size_bytes);
+            let local = |build| self.store.local(build, file.name(), scratch.path());
+            let files = [local(&base)?, local(&step.build)?];
+            let place = self.data.making().join(delta.name());
+            let digest = match kind {
+                DeltaKind::Tar => tar::make(&delta, &base, [&old, &new], files, &place)?,
+                DeltaKind::Squashfs => squashfs::make(&delta, &new, files, &place)?,
+            };
+            let full_bytes = new.files.get(&file).map_or(0, |full| full.size_bytes);
             let most_bytes = u128::from(full_bytes) * u128::from(self.limits.delta_percent) / 100;
             let is_small = u128::from(digest.size_bytes) < most_bytes;
             outcomes.extend(self.install(&delta, is_small.then_some(digest), place, printer)?);
@@ -153,9 +155,7 @@ impl Maker {
         file.set_permissions(PermissionsExt::from_mode(0o644))?;
         file.sync_all()?;
         checkpoint("delta:made");
-        let place = delta.path(&self.store);
-        fs::rename(&made, &place)?;
-        files::sync_parent(&place)?;
+        self.store.add(&writer, &delta.build, &delta.name(), &made)?;
         checkpoint("delta:placed");
         deltas.add(delta, digest);
         deltas.write(&writer)?;

@@ -10,15 +10,14 @@ use fs_err as fs;
 
 use super::{DeltaError, DeltaId};
 
-/// Makes the delta between the squashfs files of two builds, old and new, as the file `place`, and checks with the
+/// Makes the delta between two squashfs files, old and new, as the file `place`, and checks with the
 /// command line that Incus and LXD use that it gives back the new one.
 pub(super) fn make(
     delta: &DeltaId,
     new: &BuildRecord,
-    directories: [PathBuf; 2],
+    [old, target]: [PathBuf; 2],
     place: &Path,
 ) -> Result<FileDigest, DeltaError> {
-    let [old, target] = directories.map(|directory| directory.join(BuildFile::RootfsSquashfs.name()));
     let window = fs::metadata(&old)?.len().next_power_of_two().clamp(WINDOW_MIN, WINDOW_MAX).to_string();
     // Without external and secondary compression and without file names: plain RFC 3284, the same bytes each time. A
     // squashfs is compressed already; a higher level only takes longer.

@@ -7,7 +7,7 @@ use archive::hashing::HashingWriter;
 use archive::xz::{DecodeLimits, Decoder};
 use formats::delta::TAR_WINDOW_LOG_MAX;
 use formats::digest::{FileDigest, Hasher};
-use formats::record::{BuildFile, BuildRecord};
+use formats::record::BuildRecord;
 use fs_err as fs;
 
 use super::{DeltaError, DeltaId};
@@ -19,12 +19,12 @@ pub(super) fn make(
     delta: &DeltaId,
     base: &BuildId,
     [old, new]: [&BuildRecord; 2],
-    [old_directory, new_directory]: [PathBuf; 2],
+    [old_file, new_file]: [PathBuf; 2],
     place: &Path,
 ) -> Result<FileDigest, DeltaError> {
     let capacity = usize::try_from(old.rootfs_tar.size_bytes).unwrap_or(0);
     let mut prefix = Vec::with_capacity(capacity);
-    open(&old_directory, old)?.read_to_end(&mut prefix)?;
+    open(&old_file, old)?.read_to_end(&mut prefix)?;
     expect(base, old.rootfs_tar, FileDigest::of(&prefix))?;
 
     let mut encoder =
@@ -33,7 +33,7 @@ pub(super) fn make(
     encoder.window_log(window_log(old.rootfs_tar.size_bytes + new.rootfs_tar.size_bytes))?;
     encoder.set_pledged_src_size(Some(new.rootfs_tar.size_bytes))?;
     let mut hasher = Hasher::default();
-    let mut source = open(&new_directory, new)?;
+    let mut source = open(&new_file, new)?;
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         let count = source.read(&mut buffer)?;
@@ -60,10 +60,9 @@ pub(super) fn make(
     }
 }
 
-/// The archive of a build; no more of it than its record says, and a byte.
-fn open(directory: &Path, record: &BuildRecord) -> io::Result<impl Read + use<>> {
-    let file = fs::File::open(directory.join(BuildFile::RootfsTarXz.name()))?;
-    Ok(Decoder::new(file, &DecodeLimits::default())?.take(record.rootfs_tar.size_bytes + 1))
+/// The archive in a `rootfs.tar.xz`; no more of it than its record says, and a byte.
+fn open(path: &Path, record: &BuildRecord) -> io::Result<impl Read + use<>> {
+    Ok(Decoder::new(fs::File::open(path)?, &DecodeLimits::default())?.take(record.rootfs_tar.size_bytes + 1))
 }
 
 fn expect(build: &BuildId, expected: FileDigest, found: FileDigest) -> Result<(), DeltaError> {

@@ -166,7 +166,7 @@ pub(crate) mod tests {
         let record = image.record();
         let parent = tempfile::tempdir().unwrap();
         let metadata = image.write(parent.path()).join(BuildFile::MetaTarXz.name());
-        let metadata: LxcMetadata = crate::catalog::lxc_metadata(&metadata).unwrap();
+        let metadata: LxcMetadata = crate::catalog::lxc_metadata(std::fs::File::open(metadata).unwrap()).unwrap();
         CatalogEntry { offers: Offers::of(&record.image, &metadata), record }
     }
 

@@ -8,7 +8,6 @@ use axum::http::HeaderValue;
 use bytes::Bytes;
 use formats::digest::{FileDigest, Sha256};
 use formats::record::BuildFile;
-use rustix::fs::{Mode, OFlags, open};
 
 use super::conditional::Entity;
 use super::document;
@@ -16,7 +15,7 @@ use super::route::StoreFile;
 use crate::data::DataDir;
 use crate::delta::{DeltaId, DeltaList};
 use crate::limits::Limits;
-use crate::store::{BuildId, Store};
+use crate::store::{self, BuildId, Object, Store};
 
 type Digests = Arc<BTreeMap<BuildFile, FileDigest>>;
 
@@ -42,6 +41,8 @@ pub(super) enum Content {
     Bytes(Bytes),
     /// In an open file.
     File(Arc<std::fs::File>),
+    /// In an object store.
+    Object(Object),
 }
 
 impl Files {
@@ -57,14 +58,8 @@ impl Files {
 
     /// Opens a file; `None` when there is none. It blocks.
     pub(super) fn open(&self, build: &BuildId, file: &StoreFile) -> io::Result<Option<Opened>> {
-        let path = self.store.directory(build).join(&*file.name());
-        let opened = match open(&path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
-            Ok(opened) => std::fs::File::from(opened),
-            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let metadata = opened.metadata()?;
-        let (size_bytes, modified) = (metadata.len(), metadata.modified()?);
+        let Some(opened) = self.store.open(build, &file.name())? else { return Ok(None) };
+        let (size_bytes, modified) = (opened.size_bytes(), opened.modified());
         let entity = |etag: HeaderValue| Entity { size_bytes, etag, modified: modified.into() };
         match file {
             StoreFile::Recorded(_) | StoreFile::Delta(..) => {
@@ -74,11 +69,15 @@ impl Files {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
                 }
                 let entity = entity(document::etag(&digest.sha256));
-                Ok(Some(Opened { entity, content: Content::File(Arc::new(opened)) }))
+                let content = match opened {
+                    store::Opened::File { file, .. } => Content::File(Arc::new(file)),
+                    store::Opened::Object(object) => Content::Object(object),
+                };
+                Ok(Some(Opened { entity, content }))
             }
             StoreFile::Small(_) => {
                 let mut bytes = Vec::new();
-                opened.take(self.limits.small_file_bytes).read_to_end(&mut bytes)?;
+                opened.into_reader().take(self.limits.small_file_bytes).read_to_end(&mut bytes)?;
                 if bytes.len() as u64 != size_bytes {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, "it is larger than any such file"));
                 }

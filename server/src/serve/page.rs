@@ -161,8 +161,8 @@ impl Wanted {
         let of = |build: &Build| BuildId { image: id.clone(), serial: build.serial.clone() };
         let Some(record) = store.record(&of(build)).map_err(io::Error::other)? else { return Ok(None) };
         let read = |build: &Build| {
-            let path = store.directory(&of(build)).join(BuildFile::PackagesJson.name());
-            packages::read(&path, Limits::default().packages_bytes)
+            let json = store.read(&of(build), BuildFile::PackagesJson.name(), Limits::default().packages_bytes)?;
+            Ok::<_, io::Error>(json.and_then(|json| packages::parse(&json)))
         };
         let packages = read(build)?;
         let changes = match (&packages, before) {

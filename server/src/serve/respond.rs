@@ -19,6 +19,7 @@ use super::body::FileBody;
 use super::conditional::{Entity, Modified, Selection};
 use super::document::{Cache, Document, content_type, etag};
 use super::file::{Content, Opened};
+use super::object;
 use super::page;
 use super::route::Route;
 
@@ -71,6 +72,9 @@ pub(super) async fn repository(StateOf(state): StateOf<Arc<State>>, request: Req
                 move || state.files.open(&build, &file)
             });
             match opened.await.map_err(io::Error::other).flatten() {
+                Ok(Some(Opened { entity, content: Content::Object(object) })) => {
+                    object::answer(&request, &entity, &object, &file.name()).await
+                }
                 Ok(Some(opened)) => answer_file(&request, &state, opened, &file.name()),
                 Ok(None) => phrase(StatusCode::NOT_FOUND),
                 Err(error) => {
@@ -128,20 +132,21 @@ fn answer_file(request: &Parts, state: &State, opened: Opened, name: &str) -> Re
     answering.with(&opened.entity, |part| match opened.content {
         Content::Bytes(bytes) => slice(&bytes, part),
         Content::File(file) => Body::new(FileBody::new(file, part, &state.buffers)),
+        Content::Object(_) => Body::empty(),
     })
 }
 
 /// What an answer is made for, and what is said of every part of it.
-struct Answering<'a> {
-    method: &'a Method,
-    headers: &'a HeaderMap,
-    content_type: &'static str,
-    cache: Cache,
+pub(super) struct Answering<'a> {
+    pub(super) method: &'a Method,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) content_type: &'static str,
+    pub(super) cache: Cache,
 }
 
 impl Answering<'_> {
     /// Answers with the part of an entity that was asked for. `body` makes the body of a part that lies within it.
-    fn with(self, entity: &Entity, body: impl FnOnce(Range<u64>) -> Body) -> Response {
+    pub(super) fn with(self, entity: &Entity, body: impl FnOnce(Range<u64>) -> Body) -> Response {
         let size = entity.size_bytes;
         let (status, part) = match entity.select(self.method, self.headers) {
             Selection::Whole => (StatusCode::OK, Some(0..size)),

@@ -14,11 +14,18 @@ use super::program::{Outcome, run};
 /// The data of one server, and builds beside it.
 pub(crate) struct World {
     directory: TempDir,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap() }
+        Self { directory: tempfile::tempdir().unwrap(), environment: Vec::new() }
+    }
+
+    /// The same with a variable in the environment of every program.
+    pub(crate) fn env(mut self, name: &'static str, value: &str) -> Self {
+        self.environment.push((name, value.to_owned()));
+        self
     }
 
     /// A world in which `images` were imported and published.
@@ -35,6 +42,7 @@ impl World {
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rootcellar-server"));
         command.env_remove("ROOTCELLAR_CHECKPOINT").env_remove("ROOTCELLAR_LOG");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.arg("--data").arg(self.path("data"));
         command
     }
