@@ -221,6 +221,16 @@ struct Changes {
     list: Vec<Change>,
 }
 
+impl Changes {
+    /// How many packages changed in each way, `2 changed, 1 added`.
+    fn summary(&self) -> String {
+        let count = |kind: &str| self.list.iter().filter(|change| change.kind == kind).count();
+        let counts = ["changed", "added", "removed"].map(|kind| (count(kind), kind));
+        let counts = counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{count} {kind}"));
+        counts.collect::<Vec<_>>().join(", ")
+    }
+}
+
 struct CommandLine {
     program: &'static str,
     line: String,

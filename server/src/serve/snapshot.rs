@@ -107,8 +107,11 @@ impl Snapshot {
 
     /// The images of channel `stable`. The first call reads them from the streams.
     pub(super) fn listing(&self) -> &Listing {
-        let images =
-            || self.documents.get(formats::layout::STREAMS_IMAGES).map(|document| Listing::of(&document.bytes));
+        let images = || {
+            self.documents
+                .get(formats::layout::STREAMS_IMAGES)
+                .map(|document| Listing::of(&document.bytes, self.edition.published))
+        };
         self.listing.get_or_init(|| images().unwrap_or_default())
     }
 

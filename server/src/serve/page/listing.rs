@@ -4,6 +4,7 @@ use formats::image::ImageId;
 use formats::record::BuildFile;
 use formats::serial::Serial;
 use formats::streams::Products;
+use formats::time::Timestamp;
 use terminal::human;
 
 /// The images of a channel, in order of their names.
@@ -20,6 +21,8 @@ pub(super) struct Image {
     pub(super) os: String,
     /// Its other names, separated by commas.
     pub(super) aliases: String,
+    /// Whether its distribution no longer supported it when this was published.
+    pub(super) is_past_end_of_life: bool,
     /// The newest build.
     pub(super) newest: Build,
     /// The builds before it, newest first.
@@ -42,7 +45,7 @@ pub(super) struct Group<'a> {
 
 impl Listing {
     /// Reads the products file of all images.
-    pub(in crate::serve) fn of(products: &[u8]) -> Self {
+    pub(in crate::serve) fn of(products: &[u8], published: Timestamp) -> Self {
         let Ok(products) = serde_json::from_slice::<Products>(products) else { return Self::default() };
         let images = products.images().filter_map(|(id, product)| {
             let mut builds = product.builds().map(|(serial, version)| {
@@ -52,7 +55,8 @@ impl Listing {
             });
             let (newest, earlier) = (builds.next()?, builds.collect());
             let aliases = product.aliases().collect::<Vec<_>>().join(", ");
-            Some(Image { id, os: product.os.clone(), aliases, newest, earlier })
+            let is_past_end_of_life = product.support_eol.as_ref().is_some_and(|day| *day < published.date());
+            Some(Image { id, os: product.os.clone(), aliases, is_past_end_of_life, newest, earlier })
         });
         let mut images: Vec<Image> = images.collect();
         images.sort_by(|a, b| a.id.cmp(&b.id));
@@ -107,6 +111,11 @@ impl Image {
 }
 
 impl Build {
+    /// When it was made, for people: to the minute, as its serial says.
+    pub(super) fn made(&self) -> String {
+        self.serial.time().map(|time| time.to_string()).unwrap_or_default()
+    }
+
     /// Its size for people.
     pub(super) fn size(&self) -> String {
         human::bytes(self.size_bytes)
