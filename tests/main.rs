@@ -6,6 +6,7 @@ mod channels;
 mod embedded_runtime;
 mod embedded_unprivileged;
 mod gpg_peers;
+mod incus;
 mod key_change;
 mod lxc_api;
 mod nginx;

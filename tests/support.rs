@@ -3,6 +3,7 @@
 pub(crate) mod container;
 pub(crate) mod host;
 pub(crate) mod image;
+pub(crate) mod incus;
 pub(crate) mod mirror;
 pub(crate) mod network;
 pub(crate) mod program;
