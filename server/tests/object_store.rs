@@ -135,6 +135,12 @@ fn clients_are_sent_to_the_object_store_by_urls_that_expire_when_that_is_configu
     assert!(!location.contains(Gateway::SECRET_KEY));
     assert!(fetch(&server, &file, &["-L"]) == content);
     assert_eq!(fetch(&server, &file, &["-L", "-r", "10-19"]), content[10..20]);
+    // A download that is resumed compares entity tags of ours.
+    let etag = server.get_with(&file, &[("Range", "bytes=0-0"), ("If-Range", "\"other\"")]);
+    assert_eq!((etag.status, etag.body.len()), (200, content.len()));
+    let etag = etag.header("etag").unwrap().to_owned();
+    let rest = server.get_with(&file, &[("Range", "bytes=100-"), ("If-Range", &etag)]);
+    assert_eq!((rest.status, rest.body.as_slice()), (206, &content[100..]));
     // What is known without the bytes needs no second request, and what is small is not worth one.
     let head = Curl::new(&server, "HEAD", &file).args(&["--head"]).send();
     assert_eq!((head.status, head.header("content-length")), (200, Some(content.len().to_string().as_str())));
@@ -264,6 +270,27 @@ fn an_uploaded_build_goes_into_the_object_store() {
     let done = Curl::new(&server, "POST", &format!("{upload}/commit")).token(&token).send();
     assert_eq!(done.status, 201, "{}", done.body);
     assert!(gateway.keys("uploaded").contains(&format!("cellar/{}", path(NEW, "build.json"))));
+}
+
+#[test]
+fn while_the_object_store_does_not_answer_documents_are_served_and_files_are_a_502_that_tells_nothing() {
+    need_gateway!();
+    let (world, gateway) = world("outage", &[]);
+    world.import(&FakeImage::new(IMAGE).serial(OLD));
+    world.run(&["publish"]).succeeds();
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let settings = world.data().join("store.toml");
+    let text = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, text.replace(&gateway.url, &format!("http://127.0.0.1:{port}"))).unwrap();
+    let server = world.serve();
+    let answer = server.get(&format!("/{}", path(OLD, "rootfs.tar.xz")));
+    assert_eq!((answer.status, answer.text().as_str()), (502, "bad gateway\n"));
+    assert_eq!(server.get("/streams/v1/index.sjson").status, 200);
+    assert!(server.log().contains("A file of the store cannot be served"), "{}", server.log());
+    let build = world.build(&FakeImage::new(IMAGE).serial(NEW));
+    let outcome = world.run(&["import", build.to_str().unwrap()]).fails_with(2, "s3://outage/cellar/images");
+    assert!(outcome.stderr.contains("hint: "), "{outcome}");
 }
 
 #[test]

@@ -22,6 +22,7 @@ use super::file::{Content, Opened};
 use super::object;
 use super::page;
 use super::route::Route;
+use crate::store::ObjectsError;
 
 /// `/healthz`: the server answers.
 pub(super) async fn health() -> &'static str {
@@ -79,7 +80,8 @@ pub(super) async fn repository(StateOf(state): StateOf<Arc<State>>, request: Req
                 Ok(None) => phrase(StatusCode::NOT_FOUND),
                 Err(error) => {
                     tracing::error!(%build, file = %file.name(), %error, "A file of the store cannot be served");
-                    phrase(StatusCode::INTERNAL_SERVER_ERROR)
+                    let is_elsewhere = ObjectsError::is_cause_of(&error);
+                    phrase(if is_elsewhere { StatusCode::BAD_GATEWAY } else { StatusCode::INTERNAL_SERVER_ERROR })
                 }
             }
         }
