@@ -10,16 +10,16 @@ use crate::catalog::{Build, Catalog};
 
 /// Prints the images in the columns of the stock template (LXC 6: padded), every build of each.
 pub(super) fn print(catalog: &Catalog, options: &Options, printer: &Printer) {
-    printer.data("\n---");
-    printer.data(row(["DIST", "RELEASE", "ARCH", "VARIANT", "BUILD"]));
-    printer.data("---");
+    let mut text = format!("\n---\n{}\n---\n", row(["DIST", "RELEASE", "ARCH", "VARIANT", "BUILD"]));
     for build in catalog.images.iter().flat_map(|image| &image.builds).filter(|build| is_wanted(build, options)) {
         let id = &build.image;
         let columns =
             [id.distribution.as_str(), id.release.as_str(), id.arch.as_str(), id.variant.as_str(), build.name.as_str()];
-        printer.data(row(columns));
+        text.push_str(&row(columns));
+        text.push('\n');
     }
-    printer.data("---");
+    text.push_str("---");
+    printer.data(text);
 }
 
 fn is_wanted(build: &Build, options: &Options) -> bool {

@@ -16,6 +16,12 @@ pub struct Index {
 }
 
 impl Index {
+    /// Reads the lines of one distribution, as [`parse`](Self::parse) does. An index may have very many others.
+    pub fn parse_distribution(text: &str, distribution: &str) -> Self {
+        let is_wanted = |line: &&str| line.split(';').next() == Some(distribution);
+        Self { entries: text.lines().filter(is_wanted).filter_map(IndexEntry::parse).collect() }
+    }
+
     /// Reads an index of any server. Lines that a stock template could not use either are left out and counted.
     pub fn parse(text: &str) -> (Self, usize) {
         let (mut entries, mut skipped) = (Vec::new(), 0);
@@ -67,8 +73,13 @@ pub struct IndexEntry {
 
 impl IndexEntry {
     fn parse(line: &str) -> Option<Self> {
-        let fields: Vec<&str> = line.split(';').collect();
-        let [distribution, release, arch, variant, build, path] = fields[..] else { return None };
+        let mut fields = line.split(';');
+        let mut next = || fields.next();
+        let (distribution, release, arch, variant, build, path) =
+            (next()?, next()?, next()?, next()?, next()?, next()?);
+        if next().is_some() {
+            return None;
+        }
         Some(Self {
             distribution: distribution.parse().ok()?,
             release: release.parse().ok()?,

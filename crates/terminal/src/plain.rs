@@ -8,6 +8,9 @@ use std::fmt::Write;
 /// characters (C0, DEL, C1) and the marks that reorder or break lines invisibly (Trojan Source, CVE-2021-42574) are
 /// shown as `\u{1b}`, so that an attempt is visible. Newline and tab are kept, `\r\n` becomes a newline.
 pub fn plain(text: &str) -> String {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.to_owned();
+    }
     let mut safe = String::with_capacity(text.len());
     for character in text.replace("\r\n", "\n").chars() {
         if matches!(character, '\n' | '\t') || !is_unsafe(character) {
@@ -22,7 +25,8 @@ pub fn plain(text: &str) -> String {
 
 /// `text` as one line: as [`plain`], with newlines and tabs escaped too.
 pub(crate) fn plain_line(text: &str) -> String {
-    plain(text).replace('\n', "\\n").replace('\t', "\\t")
+    let text = plain(text);
+    if text.contains(['\n', '\t']) { text.replace('\n', "\\n").replace('\t', "\\t") } else { text }
 }
 
 /// Whether a terminal may act on `character` instead of showing it.

@@ -85,7 +85,11 @@ impl Printer {
     /// unescaped.
     pub fn listing(&self, format: OutputFormat, table: &Table, value: &impl Serialize) {
         match format {
-            OutputFormat::Text => table.lines().for_each(|line| self.data(line)),
+            OutputFormat::Text => {
+                let mut text = String::new();
+                table.lines().for_each(|line| text = std::mem::take(&mut text) + &line + "\n");
+                self.data(text.trim_end_matches('\n'));
+            }
             OutputFormat::Json => match serde_json::to_string_pretty(value) {
                 Ok(json) => self.data(escape_json(&json)),
                 Err(error) => locked(&self.shared.stdout).failure = Some(error.into()),

@@ -1,6 +1,6 @@
 //! Listings for people and for programs.
 
-use comfy_table::presets::NOTHING;
+use unicode_width::UnicodeWidthStr as _;
 
 use crate::plain::plain_line;
 
@@ -40,18 +40,36 @@ impl Table {
 
     /// The lines of the table, the header first, without trailing blanks.
     pub fn lines(&self) -> impl Iterator<Item = String> {
-        let mut table = comfy_table::Table::new();
-        table.load_style(NOTHING).set_header(&self.header).add_rows(&self.rows);
-        for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
+        let rows = || std::iter::once(&self.header).chain(&self.rows);
+        let mut widths = vec![0; self.header.len()];
+        for row in rows() {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(columns(cell));
+            }
         }
-        table.trim_fmt().lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().into_iter()
+        rows().map(move |row| {
+            let mut line = String::with_capacity(widths.iter().map(|width| width + GAP).sum());
+            for (width, cell) in widths.iter().zip(row) {
+                line.push_str(cell);
+                line.extend(std::iter::repeat_n(' ', width + GAP - columns(cell)));
+            }
+            line.truncate(line.trim_end().len());
+            line
+        })
     }
 }
 
 fn cells<T: ToString>(values: impl IntoIterator<Item = T>) -> Vec<String> {
     values.into_iter().map(|value| plain_line(&value.to_string())).collect()
 }
+
+/// How many columns of a terminal a text takes.
+fn columns(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.width() }
+}
+
+/// The blanks between two columns.
+const GAP: usize = 2;
 
 #[cfg(test)]
 mod tests {
