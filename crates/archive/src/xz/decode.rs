@@ -9,14 +9,17 @@ use super::available_threads;
 pub struct DecodeLimits {
     /// How many threads. Default: what the process may use.
     pub threads: u32,
-    /// Memory that is never exceeded: fewer blocks are decoded at a time, and a file that needs more even for one is
-    /// refused. Default: 512 MiB (`xz -9` needs 65 MiB; a block of [`super::XzOptions`] about 40 MiB a thread).
+    /// Memory that is never exceeded: a file that needs more even for one block is refused. Default: 512 MiB (`xz -9`
+    /// needs 65 MiB; a block of [`super::XzOptions`] about 40 MiB a thread).
     pub memory_bytes: u64,
+    /// Memory for several blocks at a time: with less of it, fewer are decoded in parallel. Default: as much as may be
+    /// used at all.
+    pub parallel_bytes: u64,
 }
 
 impl Default for DecodeLimits {
     fn default() -> Self {
-        Self { threads: available_threads(), memory_bytes: 512 << 20 }
+        Self { threads: available_threads(), memory_bytes: MEMORY_BYTES, parallel_bytes: MEMORY_BYTES }
     }
 }
 
@@ -100,7 +103,7 @@ fn new_stream(limits: &DecodeLimits) -> io::Result<Stream> {
     // No timeout: a call then returns with bytes made or bytes taken, and no progress means corrupt data.
     let stream = MtStreamBuilder::new()
         .threads(limits.threads.max(1))
-        .memlimit_threading(limits.memory_bytes)
+        .memlimit_threading(limits.parallel_bytes.min(limits.memory_bytes))
         .memlimit_stop(limits.memory_bytes)
         .decoder()?;
     Ok(stream)
@@ -120,3 +123,4 @@ fn invalid(message: &'static str) -> io::Error {
 }
 
 const INPUT_BYTES: usize = 256 << 10;
+const MEMORY_BYTES: u64 = 512 << 20;
