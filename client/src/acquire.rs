@@ -1,9 +1,11 @@
 //! From what a person asks for to two verified files.
 
 mod arriving;
+mod changes;
 mod download;
 mod error;
 mod rootfs;
+mod stock;
 
 use std::fs::File;
 use std::path::Path;
@@ -44,11 +46,22 @@ pub struct Acquired<'a> {
 /// The files of a cached build.
 struct Opened {
     build: CachedBuild,
-    rootfs: File,
+    rootfs: OpenedRootfs,
     metadata: LxcMetadata,
-    /// Whether the root file system is the tar archive, and not what was downloaded.
-    is_decoded: bool,
 }
+
+/// In which form a root file system is there.
+enum OpenedRootfs {
+    /// The caller has its tree.
+    Tree,
+    /// The tar archive.
+    Decoded(File),
+    /// As it was downloaded.
+    Compressed(File),
+}
+
+/// Which builds the caller has the trees of: of these, no archive is read.
+pub type HasTree<'a> = &'a dyn Fn(&CachedBuild) -> bool;
 
 /// How the cache is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +87,8 @@ pub struct Source<'a> {
     pub state: &'a Path,
     /// The cache.
     pub cache: &'a Cache,
+    /// LXC's own cache, where the stock template may have left what can be used.
+    pub stock_cache: Option<&'a Path>,
     /// Who new files in the state directory belong to.
     pub owner: Owner,
     /// Whether the container is the host's or a user's.
@@ -92,6 +107,16 @@ impl Source<'_> {
     /// The offline policy: a build that was verified when it was fetched stays usable, however old, and its age is
     /// stated; nothing is taken on trust, as its files are checked against their digests once more.
     pub fn acquire(&self, query: &ImageQuery, policy: Policy) -> Result<Acquired<'_>, AcquireError> {
+        self.acquire_unless(query, policy, &|_| false)
+    }
+
+    /// The same for who may have the tree of a build already.
+    pub fn acquire_unless(
+        &self,
+        query: &ImageQuery,
+        policy: Policy,
+        has_tree: HasTree<'_>,
+    ) -> Result<Acquired<'_>, AcquireError> {
         let cached = self.cached(query)?;
         if let (Some(current), Policy::Flush) = (&cached, policy) {
             self.narrator.tell(Step::Flushing);
@@ -100,7 +125,7 @@ impl Source<'_> {
             entry.flush()?;
         }
         if let Some(current) = &cached
-            && let Some(acquired) = self.without_server(current, query, policy)?
+            && let Some(acquired) = self.without_server(current, query, policy, has_tree)?
         {
             return Ok(acquired);
         }
@@ -115,14 +140,14 @@ impl Source<'_> {
         let build = catalog.find(query)?;
         let entry = self.entry(&build.image);
         let lock = entry.lock()?;
-        let acquired = match self.open(&entry, &build.name)? {
+        let acquired = match self.open(&entry, &build.name, has_tree)? {
             Some(files) => {
                 self.narrator.tell(Step::UpToDate);
                 self.narrator.tell(Step::Cached);
                 if query.serial.is_none() {
                     entry.set_current(&self.fresh(build, &files.metadata))?;
                 }
-                self.acquired(files, entry, lock)
+                self.acquired(files, entry, Some(lock))?
             }
             None => self.fetch(build, query.serial.is_some(), entry, lock)?,
         };
@@ -133,7 +158,7 @@ impl Source<'_> {
     /// The images of the server, checked as far as its trust goes.
     pub fn catalog(&self, distribution: Option<&str>) -> Result<Catalog, AcquireError> {
         if self.repository.origin().trust == Trust::Tls {
-            return Ok(Catalog::of_index(&self.classic_index()?));
+            return Ok(Catalog::of_index(self.classic_index(distribution)?));
         }
         let state =
             RemoteState::open(self.state, self.repository.origin(), self.owner).map_err(RepositoryError::from)?;
@@ -150,7 +175,7 @@ impl Source<'_> {
 
     /// The classic index for the newest compat level, or the one without a level where a server has no other. Only
     /// its absence leads to the older one: a failure must not.
-    fn classic_index(&self) -> Result<Index, AcquireError> {
+    fn classic_index(&self, distribution: Option<&str>) -> Result<Index, AcquireError> {
         let url = &self.repository.origin().url;
         if !url.is_https() {
             return Err(RepositoryError::NothingVouches { url: url.to_string() }.into());
@@ -161,7 +186,15 @@ impl Source<'_> {
             Err(TransferError::NotFound { .. }) => fetch(None),
             other => other,
         };
-        let (index, skipped) = Index::parse(&String::from_utf8_lossy(&bytes.map_err(RepositoryError::from)?));
+        let bytes = bytes.map_err(RepositoryError::from)?;
+        let text = String::from_utf8_lossy(&bytes);
+        if let Some(distribution) = distribution {
+            let index = Index::parse_distribution(&text, distribution);
+            if !index.entries.is_empty() {
+                return Ok(index);
+            }
+        }
+        let (index, skipped) = Index::parse(&text);
         if skipped > 0 {
             tracing::warn!(skipped, "lines of the index that no template could use were left out");
         }
@@ -182,6 +215,7 @@ impl Source<'_> {
         current: &CurrentBuild,
         query: &ImageQuery,
         policy: Policy,
+        has_tree: HasTree<'_>,
     ) -> Result<Option<Acquired<'_>>, AcquireError> {
         let entry = self.entry(&current.image);
         let pinned = query.serial.as_ref().and_then(|serial| BuildName::new(serial.as_str()));
@@ -199,18 +233,15 @@ impl Source<'_> {
             }
             return Ok(None);
         };
-        let acquired = match self.open(&entry, &wanted)? {
-            None => return Ok(None),
-            Some(Opened { build, rootfs, metadata, is_decoded: true }) => {
-                Acquired { build, rootfs: Rootfs::decoded(rootfs, self.narrator), metadata }
-            }
-            Some(_) => {
-                // Perhaps somebody is decoding it right now.
-                let lock = entry.lock()?;
-                let Some(opened) = self.open(&entry, &wanted)? else { return Ok(None) };
-                self.acquired(opened, entry, lock)
-            }
-        };
+        let mut opened = self.open(&entry, &wanted, has_tree)?;
+        let mut lock = None;
+        if matches!(&opened, Some(Opened { rootfs: OpenedRootfs::Compressed(_), .. })) {
+            // Perhaps somebody is decoding it right now.
+            lock = Some(entry.lock()?);
+            opened = self.open(&entry, &wanted, has_tree)?;
+        }
+        let Some(opened) = opened else { return Ok(None) };
+        let acquired = self.acquired(opened, entry, lock)?;
         if policy == Policy::Offline && !is_fresh {
             self.narrator.printer().warn(format_args!(
                 "the cached build `{}` of `{}` should have been refreshed by {}; using it because of `--offline`",
@@ -224,30 +255,34 @@ impl Source<'_> {
     }
 
     /// Opens a cached build, if all of it is there and undamaged.
-    fn open(&self, entry: &Entry, name: &BuildName) -> Result<Option<Opened>, AcquireError> {
+    fn open(&self, entry: &Entry, name: &BuildName, has_tree: HasTree<'_>) -> Result<Option<Opened>, AcquireError> {
         let Some(build) = entry.build(name) else { return Ok(None) };
         let Some(metadata) = self.cache.blob(&build.metadata)? else { return Ok(None) };
-        let decoded = match &build.tar {
-            Some(tar) => self.cache.blob(tar)?,
-            None => None,
-        };
-        let is_decoded = decoded.is_some();
-        let rootfs = match decoded {
-            Some(tar) => Some(tar),
-            None => self.cache.blob(&build.rootfs)?,
-        };
+        let rootfs = if has_tree(&build) { Some(OpenedRootfs::Tree) } else { self.open_rootfs(&build)? };
         let Some(rootfs) = rootfs else { return Ok(None) };
-        Ok(Some(Opened { metadata: download::read_metadata(&build.image, metadata)?, build, rootfs, is_decoded }))
+        Ok(Some(Opened { metadata: download::read_metadata(&build.image, metadata)?, build, rootfs }))
     }
 
-    fn acquired(&self, opened: Opened, entry: Entry, lock: Lock) -> Acquired<'_> {
-        let Opened { build, rootfs, metadata, is_decoded } = opened;
-        let rootfs = if is_decoded {
-            Rootfs::decoded(rootfs, self.narrator)
-        } else {
-            Rootfs::compressed(rootfs, self.keeper(entry, build.clone(), None, lock), self.narrator)
+    fn open_rootfs(&self, build: &CachedBuild) -> Result<Option<OpenedRootfs>, AcquireError> {
+        if let Some(tar) = &build.tar
+            && let Some(tar) = self.cache.blob(tar)?
+        {
+            return Ok(Some(OpenedRootfs::Decoded(tar)));
+        }
+        Ok(self.cache.blob(&build.rootfs)?.map(OpenedRootfs::Compressed))
+    }
+
+    fn acquired(&self, opened: Opened, entry: Entry, lock: Option<Lock>) -> Result<Acquired<'_>, AcquireError> {
+        let Opened { build, rootfs, metadata } = opened;
+        let rootfs = match rootfs {
+            OpenedRootfs::Tree => Rootfs::tree(),
+            OpenedRootfs::Decoded(tar) => Rootfs::decoded(tar, self.narrator),
+            OpenedRootfs::Compressed(xz) => {
+                let lock = lock.map_or_else(|| entry.lock(), Ok)?;
+                Rootfs::compressed(xz, self.keeper(entry, build.clone(), None, lock), self.narrator)
+            }
         };
-        Acquired { build, rootfs, metadata }
+        Ok(Acquired { build, rootfs, metadata })
     }
 
     /// Until when a build need not be looked up again: its own cache expiry while that is ahead, else a day. A

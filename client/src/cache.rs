@@ -114,7 +114,7 @@ impl Cache {
     }
 
     /// Whether the cache has a file of this name, sound or not.
-    fn has(&self, digest: &FileDigest) -> Result<bool, CacheError> {
+    pub(crate) fn has(&self, digest: &FileDigest) -> Result<bool, CacheError> {
         Ok(self.blob_path(digest)?.exists())
     }
 

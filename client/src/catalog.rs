@@ -1,8 +1,9 @@
 //! The images of a server, and how one build is found among them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use formats::arch::Arch;
+use formats::delta::DeltaKind;
 use formats::digest::FileDigest;
 use formats::image::{ImageId, ImageQuery};
 use formats::index::{BuildName, Index, IndexEntry};
@@ -43,15 +44,24 @@ impl Catalog {
     }
 
     /// The images of a classic index whose server the user chose to trust for its TLS certificate.
-    pub fn of_index(index: &Index) -> Self {
-        let mut images: BTreeMap<ImageId, Vec<Build>> = BTreeMap::new();
-        for entry in &index.entries {
-            if let Some(build) = Build::of_entry(entry) {
-                images.entry(build.image.clone()).or_default().push(build);
+    pub fn of_index(index: Index) -> Self {
+        let mut builds: Vec<Build> = index.entries.into_iter().filter_map(Build::of_entry).collect();
+        // Of the lines of one image the first stays the first.
+        builds.sort_by(|one, other| one.image.cmp(&other.image));
+        let mut images: Vec<Image> = Vec::new();
+        for build in builds {
+            match images.last_mut() {
+                Some(image) if image.id == build.image => image.builds.push(build),
+                _ => images.push(Image {
+                    id: build.image.clone(),
+                    aliases: vec![],
+                    title: String::new(),
+                    end_of_life: None,
+                    builds: vec![build],
+                }),
             }
         }
-        let image = |(id, builds)| Image { id, aliases: vec![], title: String::new(), end_of_life: None, builds };
-        Self { images: images.into_iter().map(image).collect() }
+        Self { images }
     }
 
     fn sorted(mut images: Vec<Image>) -> Self {
@@ -139,33 +149,59 @@ pub struct Build {
     pub metadata: RemoteFile,
     /// What the tar archive in the root file system must be, if the server says.
     pub tar: Option<FileDigest>,
+    /// What makes that archive out of the one of an earlier build, the smallest first.
+    pub deltas: Vec<RemoteDelta>,
+}
+
+/// A delta on the server: see [`formats::delta`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteDelta {
+    /// The earlier build.
+    pub base: BuildName,
+    /// Relative to the root of the channel.
+    pub path: String,
+    /// What the file must be.
+    pub digest: FileDigest,
 }
 
 impl Build {
     fn of(image: &ImageId, aliases: &[String], serial: &Serial, version: &Version) -> Option<Self> {
         let file = |item: &Item| RemoteFile { path: item.path.clone(), digest: Some(item.digest) };
+        let rootfs = version.item(BuildFile::RootfsTarXz)?;
+        let delta = |(base, item): (Serial, &Item)| {
+            let base = BuildName::new(base.as_str())?;
+            Some(RemoteDelta { base, path: item.path.clone(), digest: item.digest })
+        };
+        // Without a digest of the result, what a delta makes could not be told from anything else.
+        let is_checkable = rootfs.tar.is_some();
+        let mut deltas: Vec<_> = version.deltas(DeltaKind::Tar).filter(|_| is_checkable).filter_map(delta).collect();
+        deltas.retain(|delta| delta.digest.size_bytes < rootfs.digest.size_bytes);
+        deltas.sort_by_key(|delta| delta.digest.size_bytes);
         Some(Self {
             image: image.clone(),
             aliases: aliases.to_vec(),
             name: BuildName::new(serial.as_str())?,
             cache_expiry: version.cache_expiry,
-            rootfs: file(version.item(BuildFile::RootfsTarXz)?),
+            rootfs: file(rootfs),
             metadata: file(version.item(BuildFile::MetaTarXz)?),
-            tar: version.item(BuildFile::RootfsTarXz)?.tar,
+            tar: rootfs.tar,
+            deltas,
         })
     }
 
-    fn of_entry(entry: &IndexEntry) -> Option<Self> {
+    fn of_entry(entry: IndexEntry) -> Option<Self> {
         let IndexEntry { distribution, release, arch, variant, build, path } = entry;
-        let file = |file: BuildFile| RemoteFile { path: format!("{}{file}", path.as_str()), digest: None };
+        let file = |file: BuildFile| RemoteFile { path: [path.as_str(), file.name()].concat(), digest: None };
+        let arch = arch.as_str().parse().ok()?;
         Some(Self {
-            image: format!("{distribution}/{release}/{arch}/{variant}").parse().ok()?,
+            image: ImageId { distribution, release, arch, variant },
             aliases: Vec::new(),
-            name: build.clone(),
+            name: build,
             cache_expiry: None,
             rootfs: file(BuildFile::RootfsTarXz),
             metadata: file(BuildFile::MetaTarXz),
             tar: None,
+            deltas: Vec::new(),
         })
     }
 }
@@ -346,7 +382,7 @@ mod tests {
     fn a_classic_index_offers_its_first_line_of_an_image_and_no_digests() {
         let line = |build: &str| format!("alpine;3.20;x86_64;default;{build};/images/a/{build}/\n");
         let (index, _) = Index::parse(&format!("{}{}", line("20261121_07:42"), line("20261120_07:42")));
-        let catalog = Catalog::of_index(&index);
+        let catalog = Catalog::of_index(index);
         let build = catalog.find(&"alpine/3.20/amd64".parse().unwrap()).unwrap();
         assert_eq!((build.name.as_str(), build.rootfs.digest), ("20261121_07:42", None));
         assert_eq!(build.metadata.path, "/images/a/20261121_07:42/meta.tar.xz");

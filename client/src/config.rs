@@ -241,6 +241,7 @@ mod tests {
             cache: "/nonexistent".into(),
             containers: "/nonexistent".into(),
             lxc: "/nonexistent".into(),
+            stock_cache: None,
         }
     }
 

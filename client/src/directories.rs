@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use formats::lxc_config::LxcConfig;
 
-/// The directories of the client. Each but the last has a flag, then an environment variable, then a default: that of the FHS
+/// The directories of the client. Each but the last two has a flag, then an environment variable, then a default: that of the FHS
 /// for root, that of XDG for everybody else.
 ///
 /// | directory | environment | root | users |
@@ -16,6 +16,7 @@ use formats::lxc_config::LxcConfig;
 /// | cache | `ROOTCELLAR_CACHE_DIR` | `/var/cache/rootcellar` | `$XDG_CACHE_HOME/rootcellar` |
 /// | containers | `ROOTCELLAR_CONTAINERS` | `lxc.lxcpath`, `/var/lib/lxc` | `lxc.lxcpath`, `$XDG_DATA_HOME/lxc` |
 /// | LXC's config | | `/etc/lxc` | `~/.config/lxc` |
+/// | LXC's cache | `LXC_CACHE_PATH` | `/var/cache/lxc` | `~/.cache/lxc` |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directories {
     /// Where configuration is read, the weakest first. The last is where it is written.
@@ -28,6 +29,8 @@ pub struct Directories {
     pub containers: PathBuf,
     /// Where LXC's own `lxc.conf` and `default.conf` are.
     pub lxc: PathBuf,
+    /// Where the stock template keeps images; nowhere for a user without a home.
+    pub stock_cache: Option<PathBuf>,
 }
 
 /// Directories given as flags.
@@ -58,6 +61,10 @@ impl Directories {
 
     /// The directories for root, or for the user with this environment.
     pub fn of(args: DirectoryArgs, root: bool, environment: impl Fn(&str) -> Option<OsString>) -> Self {
+        let find = |name: &str| environment(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let stock_cache = find("LXC_CACHE_PATH").or_else(|| {
+            if root { Some("/var/cache/lxc".into()) } else { find("HOME").map(|home| home.join(".cache/lxc")) }
+        });
         let Defaults { config, state, cache, lxc, containers } = Defaults::of(root, environment);
         Self {
             config: args.config.map_or(config, |given| vec![given]),
@@ -65,6 +72,7 @@ impl Directories {
             cache: args.cache.unwrap_or(cache),
             containers: args.containers.or_else(|| lxc_path(&lxc)).unwrap_or(containers),
             lxc,
+            stock_cache,
         }
     }
 }

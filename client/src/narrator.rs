@@ -34,6 +34,7 @@ pub enum Step {
     UpToDate,
     Cached,
     Rootfs,
+    Changes,
     Metadata,
     Ready,
     Unpacking,
@@ -49,6 +50,7 @@ impl Step {
             Self::UpToDate => "The cache is already up to date",
             Self::Cached => "Using image from local cache",
             Self::Rootfs => "Downloading the rootfs",
+            Self::Changes => "Downloading the changes",
             Self::Metadata => "Downloading the metadata",
             Self::Ready => "The image cache is now ready",
             Self::Unpacking => "Unpacking the rootfs",
@@ -74,6 +76,7 @@ impl Narrator {
 
     /// The same, with what it is about.
     pub fn tell_about(&self, step: Step, detail: &str) {
+        tracing::info!(detail, "{}", step.text());
         match self.voice {
             Voice::Program => self.printer.say(format!("{:<29} {detail}", step.text()).trim_end()),
             Voice::Template => self.printer.data(step.text()),
@@ -82,8 +85,10 @@ impl Narrator {
 
     /// A download that begins. The returned reporter shows how far it is.
     pub fn download(&self, step: Step) -> Download {
+        tracing::info!("{}", step.text());
         if self.voice == Voice::Template {
-            self.printer.data(step.text());
+            // The stock template knows of whole files only, and scripts wait for its lines.
+            self.printer.data(if step == Step::Changes { Step::Rootfs } else { step }.text());
         }
         Download { voice: self.voice, progress: Mutex::new(Some(Progress::new(&self.printer, step.text(), None))) }
     }

@@ -43,7 +43,12 @@ impl Repository {
 
     /// A document of the channel.
     pub fn document(&self, path: &str, max_bytes: u64) -> Result<Vec<u8>, TransferError> {
-        self.runtime.block_on(self.fetcher.document(&self.origin.address(path), max_bytes))
+        let outcome = self.runtime.block_on(self.fetcher.document(&self.origin.address(path), max_bytes));
+        match &outcome {
+            Ok(bytes) => tracing::debug!(size_bytes = bytes.len(), "fetched the document `{path}`"),
+            Err(error) => tracing::debug!("no document `{path}`: {error}"),
+        }
+        outcome
     }
 
     /// The largest document that is not signed.
@@ -60,6 +65,7 @@ impl Repository {
         done: &Path,
         reporter: &dyn Reporter,
     ) -> Result<(), TransferError> {
+        tracing::debug!(size_bytes = expected.size_bytes, sha256 = %expected.sha256, "fetching the file `{path}`");
         let url = self.origin.shared_address(path.trim_start_matches('/'));
         self.runtime.block_on(self.fetcher.file(&url, expected, partial, done, reporter))
     }
@@ -221,7 +227,11 @@ pub fn transfer_hint(error: &TransferError) -> Option<String> {
         TransferError::Connect { .. } | TransferError::TimedOut { .. } | TransferError::Unavailable { .. } => {
             Some("`--offline` uses what is cached".to_owned())
         }
-        TransferError::NotFound { .. } => Some("is this a rootcellar server? check the URL and the channel".to_owned()),
+        TransferError::NotFound { .. } => Some(
+            "is this a rootcellar server? check the URL and the channel; a server with nothing but the classic layout can \
+             be trusted for its TLS certificate alone, with `--trust-tls`"
+                .to_owned(),
+        ),
         TransferError::NoSpace { .. } => Some("`rootcellar cache prune` removes what nothing needs".to_owned()),
         TransferError::Url { .. }
         | TransferError::Refused { .. }

@@ -42,7 +42,7 @@ mod capability;
 mod cgroup;
 mod config;
 mod console;
-mod copying;
+pub(crate) mod copying;
 mod devices;
 mod halt;
 mod handover;

@@ -95,6 +95,7 @@ fn run(mut options: Options, printer: &Printer) -> Result<ExitStatus, TemplateEr
         repository: &Repository::connect(origin)?,
         state: &directories.state,
         cache: &Cache::open(&directories.cache, options.owner)?,
+        stock_cache: directories.stock_cache.as_deref(),
         owner: options.owner,
         mode: placement.mode(),
         past_validity: if options.accept_expired_index { PastValidity::Accept } else { PastValidity::Refuse },
@@ -149,12 +150,7 @@ fn directories(placement: Placement) -> Result<Directories, TemplateError> {
     let is_system = placement != Placement::UserNamespace;
     let mut directories = Directories::of(args, is_system, variable);
     if !is_given {
-        let stock = match given("LXC_CACHE_PATH") {
-            Some(path) => path,
-            None if is_system => "/var/cache/lxc".into(),
-            None => given("HOME").ok_or(TemplateError::NoHome)?.join(".cache/lxc"),
-        };
-        directories.cache = stock.join("rootcellar");
+        directories.cache = directories.stock_cache.as_ref().ok_or(TemplateError::NoHome)?.join("rootcellar");
     }
     Ok(directories)
 }

@@ -16,7 +16,7 @@ use super::{AcquireError, Acquired, Rootfs, Source};
 use crate::cache::{CachedBuild, CurrentBuild, Entry};
 use crate::catalog::{Build, RemoteFile};
 use crate::files::Lock;
-use crate::narrator::Step;
+use crate::narrator::{Download, Step};
 use crate::repository::RepositoryError;
 
 impl Source<'_> {
@@ -29,27 +29,23 @@ impl Source<'_> {
         entry: Entry,
         lock: Lock,
     ) -> Result<Acquired<'_>, AcquireError> {
-        let remote = match build.rootfs.digest {
-            Some(digest) if self.cache.blob(&digest)?.is_none() => Ok((digest, self.narrator.download(Step::Rootfs))),
-            // Nobody knows what to expect, or it is here: it is stored before it is read.
-            _ => Err(self.file(build, &build.rootfs, BuildFile::RootfsTarXz)?),
-        };
+        let had = self.have(build, &entry)?;
         let (metadata_digest, metadata) = self.file(build, &build.metadata, BuildFile::MetaTarXz)?;
         let metadata = read_metadata(&build.image, metadata)?;
         let cached = CachedBuild {
             image: build.image.clone(),
             build: build.name.clone(),
             fetched: self.now,
-            rootfs: match &remote {
-                Ok((digest, _)) | Err((digest, _)) => *digest,
+            rootfs: match &had {
+                Had::Nothing(digest, _) | Had::Compressed(digest, _) | Had::Decoded(digest, _) => *digest,
             },
             metadata: metadata_digest,
             tar: build.tar,
         };
         let current = (!pinned).then(|| self.fresh(build, &metadata));
         let origin = self.repository.origin();
-        let rootfs = match remote {
-            Ok((digest, reporter)) => {
+        let rootfs = match had {
+            Had::Nothing(digest, reporter) => {
                 let arriving = Arriving {
                     repository: self.repository,
                     path: build.rootfs.path.clone(),
@@ -58,20 +54,50 @@ impl Source<'_> {
                     done: self.cache.blob_path(&digest)?,
                     reporter,
                 };
-                let keeper = self.keeper(entry, cached.clone(), current, lock);
-                Rootfs::remote(arriving, keeper, self.narrator)
+                Rootfs::remote(arriving, self.keeper(entry, cached.clone(), current, lock), self.narrator)
             }
-            Err((_, file)) => {
-                entry.store(&cached)?;
-                if let Some(current) = &current {
-                    entry.set_current(current)?;
-                }
-                self.narrator.tell_about(Step::Ready, &cached.to_string());
-                let keeper = self.keeper(entry, cached.clone(), current, lock);
-                Rootfs::compressed(file, keeper, self.narrator)
+            Had::Compressed(_, file) => {
+                self.store(&entry, &cached, current.as_ref())?;
+                Rootfs::compressed(file, self.keeper(entry, cached.clone(), current, lock), self.narrator)
+            }
+            Had::Decoded(_, tar) => {
+                self.store(&entry, &cached, current.as_ref())?;
+                Rootfs::decoded(tar, self.narrator)
             }
         };
         Ok(Acquired { rootfs, build: cached, metadata })
+    }
+
+    /// Stores a build whose files are in the cache.
+    fn store(&self, entry: &Entry, build: &CachedBuild, current: Option<&CurrentBuild>) -> Result<(), AcquireError> {
+        entry.store(build)?;
+        if let Some(current) = current {
+            entry.set_current(current)?;
+        }
+        self.narrator.tell_about(Step::Ready, &build.to_string());
+        Ok(())
+    }
+
+    /// What is had of a build's root file system before all of it is downloaded.
+    fn have(&self, build: &Build, entry: &Entry) -> Result<Had, AcquireError> {
+        let Some(digest) = build.rootfs.digest else {
+            // Nobody knows what to expect: it is stored before it is read.
+            let (digest, file) = self.file(build, &build.rootfs, BuildFile::RootfsTarXz)?;
+            return Ok(Had::Compressed(digest, file));
+        };
+        if let Some(tar) = self.archive_without_download(build, entry)? {
+            return Ok(Had::Decoded(digest, tar));
+        }
+        if let Some(file) = self.cache.blob(&digest)? {
+            return Ok(Had::Compressed(digest, file));
+        }
+        if let Some(tar) = self.archive_of_changes(build, entry)? {
+            return Ok(Had::Decoded(digest, tar));
+        }
+        if let Some(file) = self.in_stock_cache(build, &digest)? {
+            return Ok(Had::Compressed(digest, file));
+        }
+        Ok(Had::Nothing(digest, self.narrator.download(Step::Rootfs)))
     }
 
     pub(super) fn keeper(
@@ -108,6 +134,16 @@ impl Source<'_> {
         self.repository.file(&remote.path, digest, &partial, &done, &reporter).map_err(RepositoryError::from)?;
         Ok((digest, self.cache.new_blob(&digest)?))
     }
+}
+
+/// What is had of a build's root file system, which is the one with this digest.
+enum Had {
+    /// It has to be downloaded.
+    Nothing(FileDigest, Download),
+    /// As the server has it.
+    Compressed(FileDigest, File),
+    /// The tar archive that is in it.
+    Decoded(FileDigest, File),
 }
 
 /// The LXC metadata in a tarball.

@@ -24,6 +24,8 @@ pub struct Rootfs<'a> {
 
 #[derive(Debug)]
 enum Form<'a> {
+    /// The caller said that it has the tree.
+    Tree,
     /// The tar archive itself, checked and at its beginning.
     Plain(File),
     /// As it was downloaded, likewise. Whoever decodes it first keeps the archive.
@@ -36,6 +38,11 @@ impl<'a> Rootfs<'a> {
     /// A tar archive that was checked already, of which nothing is told.
     pub(crate) fn plain(tar: File) -> Self {
         Self { form: Form::Plain(tar), narrator: None }
+    }
+
+    /// One whose tree the caller has.
+    pub(super) fn tree() -> Self {
+        Self { form: Form::Tree, narrator: None }
     }
 
     /// A tar archive of the cache.
@@ -60,6 +67,7 @@ impl<'a> Rootfs<'a> {
     pub fn read<T>(self, read: impl FnOnce(&mut dyn Read) -> Result<T, UnpackError>) -> Result<T, ReadError> {
         let tell = |what: fn(&Narrator)| self.narrator.iter().copied().for_each(what);
         match self.form {
+            Form::Tree => Err(UnpackError::Read(io::Error::other("its tree was there and is gone; try again")).into()),
             Form::Plain(mut tar) => {
                 tell(Narrator::unpacking);
                 Ok(read(&mut tar)?)
@@ -78,6 +86,16 @@ impl<'a> Rootfs<'a> {
                 let (result, copy) = arriving.read(stored, |xz| decode(xz, &keeper, read))?;
                 keeper.keep(copy)?;
                 Ok(result)
+            }
+        }
+    }
+
+    /// Makes the tar archive ready in the cache, so that a create decodes nothing.
+    pub fn warmed(self) -> Result<(), ReadError> {
+        match &self.form {
+            Form::Tree | Form::Plain(_) => Ok(()),
+            Form::Compressed(..) | Form::Remote(..) => {
+                self.read(|tar| io::copy(tar, &mut io::sink()).map(drop).map_err(UnpackError::Read))
             }
         }
     }
@@ -124,10 +142,15 @@ fn decode<T>(
     keeper: &Keeper<'_>,
     read: impl FnOnce(&mut dyn Read) -> Result<T, UnpackError>,
 ) -> Result<(T, Option<Copy>), UnpackError> {
-    let mut tar = Decoder::new(xz, &DecodeLimits::default()).map_err(UnpackError::Read)?;
+    let mut tar = Decoder::new(xz, &decode_limits()).map_err(UnpackError::Read)?;
     let mut kept = Kept { tar: &mut tar, copy: keeper.begin() };
     let result = read(&mut kept)?;
     Ok((result, kept.copy))
+}
+
+/// Blocks are decoded in parallel as far as a small host has memory for it.
+pub(super) fn decode_limits() -> DecodeLimits {
+    DecodeLimits { parallel_bytes: 100 << 20, ..DecodeLimits::default() }
 }
 
 /// What is stored when a build is complete. While it exists the image is locked, so that of many creates only the first

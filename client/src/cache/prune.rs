@@ -77,14 +77,14 @@ impl Cache {
 
     /// Reads every file of every build. Damaged files are removed, and fetched again when they are needed.
     pub fn verify(&self) -> Result<Vec<Check>, CacheError> {
-        let is_sound = |digest: &FileDigest| Ok::<_, CacheError>(self.blob(digest)?.is_some());
+        // Either form of the rootfs makes containers: what a delta made was never there as the server has it.
+        let state = |digest: &FileDigest| Ok::<_, CacheError>((self.has(digest)?, self.blob(digest)?.is_some()));
         let check = |(_, build, _): (String, CachedBuild, bool)| {
-            let decoded = match &build.tar {
-                Some(tar) if self.has(tar)? => is_sound(tar)?,
-                _ => true,
-            };
-            let sound = is_sound(&build.rootfs)? & is_sound(&build.metadata)? & decoded;
-            Ok(Check { build, sound })
+            let (has_archive, archive) = build.tar.as_ref().map_or(Ok((false, false)), state)?;
+            let (has_rootfs, rootfs) = state(&build.rootfs)?;
+            let (_, metadata) = state(&build.metadata)?;
+            let is_damaged = (has_archive && !archive) || (has_rootfs && !rootfs);
+            Ok(Check { build, sound: metadata && (archive || rootfs) && !is_damaged })
         };
         self.builds()?.into_iter().map(check).collect()
     }

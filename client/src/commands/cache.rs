@@ -1,10 +1,14 @@
 //! `rootcellar cache`
 
+use formats::image::ImageQuery;
 use serde::Serialize;
 use terminal::{ExitStatus, Table, human};
 
-use super::CommandError;
+use super::{CommandError, ImageSpec, SourceArgs};
+use crate::acquire::{Policy, Source};
 use crate::cache::Cache;
+use crate::config::Config;
+use crate::container::base;
 use crate::context::Context;
 use crate::files::Owner;
 
@@ -27,6 +31,18 @@ enum Action {
     },
     /// Check every file of the cache. Damaged ones are removed, and fetched again when they are needed.
     Verify,
+    /// Bring images up to date and decode them, so that the next creates only copy. Prints their ids and serials.
+    Warm(WarmArgs),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct WarmArgs {
+    /// The images; without any, those of the server that are in the cache.
+    #[arg(value_name = "IMAGE")]
+    images: Vec<ImageSpec>,
+
+    #[command(flatten)]
+    source: SourceArgs,
 }
 
 #[derive(Serialize)]
@@ -41,11 +57,44 @@ struct Row {
 
 /// Does it.
 pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
-    match args.action {
+    match &args.action {
         Action::List => list(context),
-        Action::Prune { all } => prune(context, all),
+        Action::Prune { all } => prune(context, *all),
         Action::Verify => verify(context),
+        Action::Warm(args) => warm(context, args),
     }
+}
+
+fn warm(context: &Context, args: &WarmArgs) -> Result<ExitStatus, CommandError> {
+    let config = Config::load(&context.directories)?;
+    if args.images.is_empty() {
+        let origin = args.source.origin(&config, None)?;
+        return args.source.with(context, origin, |source| {
+            let cached = source.cache.current(source.repository.origin())?;
+            if cached.is_empty() {
+                context.printer.say("No image of this server is in the cache");
+            }
+            for current in cached {
+                let name = current.image.to_string();
+                let query = name.parse().map_err(|source| CommandError::NoSuchThing { name, source })?;
+                warm_one(source, &query, context)?;
+            }
+            Ok(ExitStatus::Done)
+        });
+    }
+    for image in &args.images {
+        let origin = args.source.origin(&config, image.remote.as_ref())?;
+        args.source.with(context, origin, |source| warm_one(source, &image.query, context))?;
+    }
+    Ok(ExitStatus::Done)
+}
+
+fn warm_one(source: &Source<'_>, query: &ImageQuery, context: &Context) -> Result<(), CommandError> {
+    let acquired = source.acquire(query, Policy::Refresh)?;
+    let name = format!("{}@{}", acquired.build.image, acquired.build.build.as_str());
+    acquired.rootfs.warmed()?;
+    context.printer.data(name);
+    Ok(())
 }
 
 fn list(context: &Context) -> Result<ExitStatus, CommandError> {
@@ -71,13 +120,19 @@ fn list(context: &Context) -> Result<ExitStatus, CommandError> {
 }
 
 fn prune(context: &Context, all: bool) -> Result<ExitStatus, CommandError> {
-    let pruned = Cache::open_alone(&context.directories.cache, Owner::SELF)?.prune(all)?;
+    let cache = Cache::open_alone(&context.directories.cache, Owner::SELF)?;
+    let pruned = cache.prune(all)?;
+    let current: Vec<_> = cache.builds()?.into_iter().map(|(_, build, _)| build.rootfs.sha256).collect();
+    let bases = base::prune(&context.directories.containers, &current)?;
     context.printer.say(format_args!(
         "Removed {} builds, {} files, {}",
         human::count(pruned.builds),
         human::count(pruned.files),
         human::bytes(pruned.size_bytes)
     ));
+    if bases.removed > 0 {
+        context.printer.say(format_args!("Removed {} trees that no container shares", human::count(bases.removed)));
+    }
     Ok(ExitStatus::Done)
 }
 

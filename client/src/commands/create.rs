@@ -9,7 +9,9 @@ use terminal::ExitStatus;
 
 use super::{CommandError, ImageSpec, SourceArgs};
 use crate::acquire::Policy;
+use crate::cache::CachedBuild;
 use crate::config::Config;
+use crate::container::base::Bases;
 use crate::container::create::Plan;
 use crate::context::Context;
 use crate::files;
@@ -37,6 +39,11 @@ pub struct Args {
     #[arg(long, value_name = "KEY")]
     pub allow_config_key: Vec<String>,
 
+    /// Share the image's files with other containers, and keep only what this one changes: it is there in no time. Done
+    /// by root on btrfs without being asked.
+    #[arg(short = 's', long)]
+    pub snapshot: bool,
+
     /// Use what is cached, however old, and do not ask the server.
     #[arg(long)]
     pub offline: bool,
@@ -50,23 +57,24 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
     let config = Config::load(&context.directories)?;
     let origin = args.source.origin(&config, args.image.remote.as_ref())?;
     let (defaults, map) = with_map(defaults(args, context)?)?;
+    let mode =
+        if map.is_empty() { Placement::of_this_process().map_err(CommandError::Placement)?.mode() } else { Mode::User };
+    let bases = Bases::choose(&context.directories.containers, mode, &map, args.snapshot)?;
     let plan = Plan {
         containers: &context.directories.containers,
         name: &args.name,
         defaults: &defaults,
         allowed: &[config.allow_config_keys.as_slice(), &args.allow_config_key].concat(),
-        mode: if map.is_empty() {
-            Placement::of_this_process().map_err(CommandError::Placement)?.mode()
-        } else {
-            Mode::User
-        },
+        mode,
         map: &map,
+        bases: bases.as_ref(),
         narrator: &Narrator::new(&context.printer, Voice::Program),
     };
     plan.directory()?;
     let policy = if args.offline { Policy::Offline } else { Policy::Fresh };
     args.source.with(context, origin, |source| {
-        let acquired = source.acquire(&args.image.query, policy)?;
+        let has_tree = |build: &CachedBuild| bases.as_ref().is_some_and(|bases| bases.has(build));
+        let acquired = source.acquire_unless(&args.image.query, policy, &has_tree)?;
         let what = format!("{}, build {}", acquired.build.image, acquired.build.build.as_str());
         plan.carry_out(acquired)?;
         context.printer.say(format_args!("Created `{}` from {what}", args.name));

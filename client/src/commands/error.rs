@@ -8,7 +8,7 @@ use terminal::log::LogError;
 use terminal::{Advice, ExitStatus, ManualError};
 
 use super::template::TemplateInstallError;
-use crate::acquire::AcquireError;
+use crate::acquire::{AcquireError, ReadError};
 use crate::cache::CacheError;
 use crate::config::ConfigError;
 use crate::container::create::CreateError;
@@ -28,6 +28,9 @@ pub enum CommandError {
     /// An image could not be had.
     #[error(transparent)]
     Acquire(#[from] AcquireError),
+    /// An image could not be had, or is no image.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// The cache.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -82,7 +85,10 @@ impl Advice for CommandError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Config(error) => error.hint(),
-            Self::Acquire(error) => error.hint(),
+            Self::Acquire(error) | Self::Read(ReadError::Acquire(error)) => error.hint(),
+            Self::Read(error @ ReadError::Unpack(_)) => {
+                error.is_bad_data().then(|| "the image is broken or hostile; tell the server's operator".to_owned())
+            }
             Self::Cache(error) => Some(error.hint()),
             Self::Create(error) => error.hint(),
             Self::Runtime(error) => error.hint(),
@@ -117,6 +123,7 @@ impl Advice for CommandError {
             Self::Manual(error) => return error.exit_status(),
             Self::Config(error) => matches!(error, ConfigError::Read(_) | ConfigError::Write(_)),
             Self::Acquire(error) => error.is_failure(),
+            Self::Read(error) => !error.is_bad_data(),
             Self::Create(error) => error.is_failure(),
             Self::Cache(_) | Self::Log(_) | Self::Ask(_) | Self::Placement(_) => true,
             Self::NotPinned { .. }

@@ -1,7 +1,7 @@
 //! `rootcellar list`
 
 use serde::Serialize;
-use terminal::{ExitStatus, Table, human};
+use terminal::{ExitStatus, OutputFormat, Table, human};
 
 use super::{CommandError, SourceArgs};
 use crate::catalog::{Build, Image};
@@ -41,11 +41,18 @@ pub(super) struct BuildRow {
 pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
     let origin = args.source.origin(&Config::load(&context.directories)?, None)?;
     let catalog = args.source.with(context, origin, |source| Ok(source.catalog(None)?))?;
-    let rows: Vec<Row> = catalog.listing(args.pattern.as_deref()).map(Row::of).collect();
+    let images = catalog.listing(args.pattern.as_deref());
     let mut table = Table::new(["IMAGE", "BUILD", "SIZE", "ALIASES"]);
-    for row in &rows {
-        let Some(newest) = row.builds.first() else { continue };
-        table.row([&row.image, &newest.serial, &newest.size(), &row.aliases.join(", ")]);
+    let mut rows = Vec::new();
+    match context.format {
+        OutputFormat::Json => rows.extend(images.map(Row::of)),
+        // An index may list very many images.
+        OutputFormat::Text => images.for_each(|image| {
+            if let Some(newest) = image.builds.first() {
+                let size = BuildRow::of(newest).size();
+                table.row([image.id.to_string(), newest.name.as_str().to_owned(), size, image.aliases.join(", ")]);
+            }
+        }),
     }
     context.printer.listing(context.format, &table, &rows);
     Ok(ExitStatus::Done)

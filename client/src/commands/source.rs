@@ -94,6 +94,7 @@ impl SourceArgs {
             repository: &Repository::connect(origin)?,
             state: &context.directories.state,
             cache: &Cache::open(&context.directories.cache, Owner::SELF)?,
+            stock_cache: context.directories.stock_cache.as_deref(),
             owner: Owner::SELF,
             mode: if rustix::process::geteuid().is_root() {
                 Placement::of_this_process().map_err(CommandError::Placement)?.mode()

@@ -1,28 +1,27 @@
 //! A new container directory.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use formats::compat::{CompatLevel, Mode};
-use formats::metadata::MemberKind;
+use formats::metadata::{LxcMetadata, MemberKind};
 use formats::name::Name;
-use fs_err as fs;
-use rustix::fs::{CWD, FlockOperation, RenameFlags, renameat_with};
 use terminal::human;
 
+use super::base::{self, Bases, Sharing};
 use super::compose::{Parts, compose};
+use super::overlie::{self, Overlie};
 use super::placeholders::Placeholders;
 use super::policy::{self, PolicyError};
 use super::populate;
 use super::rootfs::{self, RootfsError};
+use super::staging::Staging;
 use crate::acquire::Acquired;
+use crate::cache::CachedBuild;
 use crate::files::{self, Owner};
 use crate::narrator::Narrator;
-use crate::runtime::error::chain;
-use crate::runtime::executable::Executable;
-use crate::runtime::mapped::{self, Work};
+use crate::runtime::backing::Backing;
 use crate::runtime::{self, IdMap};
 
 /// What a container is made of, besides its image.
@@ -40,6 +39,8 @@ pub struct Plan<'a> {
     pub mode: Mode,
     /// The ids of its users on the host, if it has a user namespace.
     pub map: &'a IdMap,
+    /// The trees that it may share.
+    pub bases: Option<&'a Bases<'a>>,
     /// Who is told.
     pub narrator: &'a Narrator,
 }
@@ -51,7 +52,8 @@ impl Plan<'_> {
     /// <containers>/<name>/
     /// ├── config      what LXC and the embedded runtime read
     /// ├── fstab       if the image has one
-    /// └── rootfs/
+    /// ├── rootfs/
+    /// └── overlay/    what it changes, where it shares the tree of a base
     /// ```
     ///
     /// It is made as `.<name>.new`, which LXC does not list, and appears by a rename. What a killed process left
@@ -60,7 +62,13 @@ impl Plan<'_> {
         let directory = self.directory()?;
         let staging = Staging::begin(self.containers, self.name, self.map)?;
         let placeholders = Placeholders::new(self.name.as_str(), &directory, &directory.join("rootfs"));
-        self.configure(&image, &directory, staging.path(), &placeholders)?;
+        if let Some(bases) = self.bases {
+            self.share(bases, image, &directory, staging.path(), &placeholders)?;
+            staging.publish(&directory)?;
+            return Ok(directory);
+        }
+        let backing = Backing::Directory(directory.join("rootfs"));
+        self.configure((&image.build, &image.metadata), &backing, &directory, staging.path(), &placeholders)?;
         let began = Instant::now();
         let (entries, devices_skipped) = self.populate(image, &directory, staging.path(), &placeholders)?;
         self.narrator.unpacked(entries, began.elapsed());
@@ -68,6 +76,7 @@ impl Plan<'_> {
             tracing::info!("{} devices were left out", human::count(devices_skipped));
         }
         staging.publish(&directory)?;
+        tracing::info!("created `{}`", directory.display());
         Ok(directory)
     }
 
@@ -80,14 +89,58 @@ impl Plan<'_> {
         placeholders: &Placeholders,
     ) -> Result<(u64, u64), CreateError> {
         if !self.map.is_empty() {
-            let populated = populate::populate(staging, image, self.map, self.name.as_str(), directory)?;
+            let identity = Some((self.name.to_string(), directory.to_owned()));
+            let populated = populate::populate(staging, image.rootfs, &image.metadata, self.map, identity, false)?;
             return Ok((populated.entries, populated.devices_skipped));
         }
-        let rootfs = staging.join("rootfs");
-        fs::create_dir(&rootfs).map_err(CreateError::Storage)?;
+        let rootfs = base::make_rootfs(staging, false).map_err(CreateError::Storage)?;
         let level = (self.mode, CompatLevel::NEWEST);
-        let summary = rootfs::populate(&rootfs, image.rootfs, &image.metadata, level, placeholders)?;
+        let summary = rootfs::populate(&rootfs, image.rootfs, &image.metadata, level, Some(placeholders))?;
         Ok((summary.entries, summary.devices_skipped))
+    }
+
+    /// Lets the container stand on the base of its image, which is unpacked if it is the first.
+    fn share(
+        &self,
+        bases: &Bases<'_>,
+        image: Acquired<'_>,
+        directory: &Path,
+        staging: &Path,
+        placeholders: &Placeholders,
+    ) -> Result<(), CreateError> {
+        let (build, metadata) = (image.build.clone(), image.metadata.clone());
+        // The configuration is accepted before anything is unpacked, and written when it is known what it stands on.
+        self.check(&metadata, placeholders)?;
+        let base = bases.ensure(image, |image, staging, as_subvolume| {
+            let began = Instant::now();
+            let entries = if self.map.is_empty() {
+                let rootfs = base::make_rootfs(staging, as_subvolume).map_err(CreateError::Storage)?;
+                let level = (self.mode, CompatLevel::NEWEST);
+                rootfs::populate(&rootfs, image.rootfs, &image.metadata, level, None)?.entries
+            } else {
+                populate::populate(staging, image.rootfs, &image.metadata, self.map, None, as_subvolume)?.entries
+            };
+            self.narrator.unpacked(entries, began.elapsed());
+            Ok(())
+        })?;
+        let tree = base.directory().join("rootfs");
+        let backing = overlie::backing(bases.sharing(), &tree, directory);
+        self.configure((&build, &metadata), &backing, directory, staging, placeholders)?;
+        let work = Overlie {
+            staging: staging.to_owned(),
+            base: tree,
+            is_snapshot: bases.sharing() == Sharing::Snapshot,
+            metadata: metadata.to_members(),
+            is_mapped: !self.map.is_empty(),
+            name: self.name.to_string(),
+            directory: directory.to_owned(),
+        };
+        work.make(self.map, self.mode).map_err(CreateError::Share)?;
+        if bases.sharing() == Sharing::Overlay {
+            let containers = directory.parent().unwrap_or(Path::new("/"));
+            base.enter_clone(staging, containers, self.name)?;
+        }
+        Ok(())
     }
 
     /// The container's directory, as an absolute path. It must not exist.
@@ -100,33 +153,46 @@ impl Plan<'_> {
         Ok(directory)
     }
 
-    /// Writes `config` and `fstab`. Nothing of the image is unpacked before its configuration was accepted.
-    fn configure(
+    /// The image's part of `config`, and its `fstab`, if both are harmless.
+    fn check(
         &self,
-        image: &Acquired<'_>,
-        directory: &Path,
-        staging: &Path,
+        metadata: &LxcMetadata,
         placeholders: &Placeholders,
-    ) -> Result<(), CreateError> {
-        let relevant = |kind| image.metadata.relevant(kind, self.mode, CompatLevel::NEWEST);
+    ) -> Result<(String, Option<String>), CreateError> {
+        let relevant = |kind| metadata.relevant(kind, self.mode, CompatLevel::NEWEST);
         let config = relevant(MemberKind::Config).ok_or(CreateError::NoConfig)?;
         let distribution = placeholders.replace_str(config);
         policy::check_config(&distribution, self.allowed)?;
         let fstab = relevant(MemberKind::Fstab).map(|fstab| placeholders.replace_str(fstab));
         if let Some(fstab) = &fstab {
             policy::check_fstab(fstab, self.allowed)?;
+        }
+        Ok((distribution, fstab))
+    }
+
+    /// Writes `config` and `fstab`. Nothing of the image is unpacked before its configuration was accepted.
+    fn configure(
+        &self,
+        (build, metadata): (&CachedBuild, &LxcMetadata),
+        backing: &Backing,
+        directory: &Path,
+        staging: &Path,
+        placeholders: &Placeholders,
+    ) -> Result<(), CreateError> {
+        let (distribution, fstab) = self.check(metadata, placeholders)?;
+        if let Some(fstab) = &fstab {
             let path = staging.join("fstab");
             files::write_whole(&path, fstab.as_bytes(), 0o644, Owner::SELF).map_err(CreateError::Storage)?;
         }
         let newline = if self.defaults.is_empty() || self.defaults.ends_with('\n') { "" } else { "\n" };
-        let rootfs = directory.join("rootfs");
+        let needs_user_xattrs = matches!(backing, Backing::Overlay(_)) && !self.map.is_empty();
         let existing = format!(
             "# Created by rootcellar from `{}`, build {}\n# For options see lxc.container.conf(5)\n{}{newline}\
-             lxc.rootfs.path = dir:{}\n",
-            image.build.image,
-            image.build.build.as_str(),
+             lxc.rootfs.path = {backing}\n{}",
+            build.image,
+            build.build.as_str(),
             self.defaults,
-            rootfs.display()
+            if needs_user_xattrs { "lxc.rootfs.options = userxattr\n" } else { "" },
         );
         let fstab = fstab.map(|_| directory.join("fstab"));
         let text = compose(Parts {
@@ -137,105 +203,6 @@ impl Plan<'_> {
         });
         let path = staging.join("config");
         files::write_whole(&path, text.as_bytes(), 0o640, Owner::SELF).map_err(CreateError::Storage)
-    }
-}
-
-/// A container directory that is not finished. Dropped without being published, it is removed.
-pub(crate) struct Staging<'a> {
-    path: PathBuf,
-    /// Whose files may be in it.
-    map: &'a IdMap,
-    /// Locked while this process works on it.
-    _lock: std::fs::File,
-    published: bool,
-}
-
-impl<'a> Staging<'a> {
-    /// An empty directory for this container. What an earlier process left is removed, unless it is still at work.
-    pub(crate) fn begin(containers: &Path, name: &Name, map: &'a IdMap) -> Result<Self, CreateError> {
-        fs::create_dir_all(containers).map_err(CreateError::Storage)?;
-        let path = containers.join(format!(".{name}.new"));
-        for _ in 0..ATTEMPTS {
-            match fs::create_dir(&path) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(CreateError::Storage(error)),
-                _ => {}
-            }
-            // Another process may remove it in between: then this starts over.
-            let Ok(lock) = std::fs::File::open(&path) else { continue };
-            if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-                return Err(CreateError::Busy { name: name.clone() });
-            }
-            if is_same(&lock, &path) {
-                let staging = Self { path, map, _lock: lock, published: false };
-                staging.empty()?;
-                return Ok(staging);
-            }
-        }
-        Err(CreateError::Busy { name: name.clone() })
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn empty(&self) -> Result<(), CreateError> {
-        self.remove_rootfs()?;
-        let empty = || {
-            for entry in fs::read_dir(&self.path)? {
-                let entry = entry?;
-                let path = entry.path();
-                if entry.file_type()?.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
-            }
-            fs::set_permissions(&self.path, std::fs::Permissions::from_mode(0o770))
-        };
-        empty().map_err(CreateError::Storage)
-    }
-
-    /// Files of mapped users can be removed only as one of them.
-    fn remove_rootfs(&self) -> Result<(), CreateError> {
-        if self.map.is_empty() {
-            return Ok(());
-        }
-        for name in ["rootfs", "overlay"].into_iter().filter(|name| self.path.join(name).exists()) {
-            let work = Work::RemoveDirectory(self.path.clone(), name.to_owned());
-            mapped::run(&Executable::default(), self.map, work)?;
-        }
-        Ok(())
-    }
-
-    /// Makes it appear. A container that appeared meanwhile is not replaced.
-    pub(crate) fn publish(mut self, directory: &Path) -> Result<(), CreateError> {
-        match renameat_with(CWD, &self.path, CWD, directory, RenameFlags::NOREPLACE) {
-            Ok(()) => {}
-            // Not every file system knows the flag. A directory that is not empty is not replaced without it either.
-            Err(rustix::io::Errno::INVAL) => fs::rename(&self.path, directory).map_err(CreateError::Storage)?,
-            Err(errno) => return Err(CreateError::Storage(errno.into())),
-        }
-        self.published = true;
-        let parent = directory.parent().unwrap_or(Path::new("/"));
-        files::sync_directory(parent).map_err(CreateError::Storage)
-    }
-}
-
-impl Drop for Staging<'_> {
-    fn drop(&mut self) {
-        if self.published {
-            return;
-        }
-        let removed = self.remove_rootfs();
-        let removed = removed.and_then(|()| fs::remove_dir_all(&self.path).map_err(CreateError::Storage));
-        if let Err(error) = removed {
-            tracing::warn!("an unfinished container was left behind: {}", chain(&error));
-        }
-    }
-}
-
-fn is_same(file: &std::fs::File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
-    match (file.metadata(), std::fs::symlink_metadata(path)) {
-        (Ok(open), Ok(there)) => identity(open) == identity(there),
-        _ => false,
     }
 }
 
@@ -268,6 +235,9 @@ pub enum CreateError {
     /// Work as one of the container's users.
     #[error(transparent)]
     Mapped(#[from] runtime::Error),
+    /// The tree of the image cannot be shared.
+    #[error("cannot share the tree of the image")]
+    Share(#[source] runtime::Error),
     /// The container directory cannot be written.
     #[error("cannot write the container directory")]
     Storage(#[source] io::Error),
@@ -284,6 +254,7 @@ impl CreateError {
                 Some("`-P DIR` names another place for containers".to_owned())
             }
             Self::Mapped(error) => terminal::Advice::hint(error),
+            Self::Share(_) => Some("without `--snapshot` the container gets files of its own".to_owned()),
             Self::Busy { .. } | Self::NoConfig | Self::Storage(_) => None,
         }
     }
@@ -293,54 +264,8 @@ impl CreateError {
         match self {
             Self::Rootfs(error) => error.is_failure(),
             Self::Storage(_) => true,
-            Self::Mapped(error) => !matches!(error, runtime::Error::Mapped { is_data: true, .. }),
+            Self::Mapped(error) | Self::Share(error) => !matches!(error, runtime::Error::Mapped { is_data: true, .. }),
             Self::Exists { .. } | Self::Busy { .. } | Self::Policy(_) | Self::NoConfig => false,
         }
-    }
-}
-
-/// How often a directory that vanishes is made again.
-const ATTEMPTS: usize = 10;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn name() -> Name {
-        "web1".parse().unwrap()
-    }
-
-    #[test]
-    fn what_a_killed_create_left_is_replaced() {
-        let map = IdMap::default();
-        let containers = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(containers.path().join(".web1.new/rootfs/etc")).unwrap();
-        std::fs::write(containers.path().join(".web1.new/config"), "half").unwrap();
-        let staging = Staging::begin(containers.path(), &name(), &map).unwrap();
-        assert_eq!(std::fs::read_dir(staging.path()).unwrap().count(), 0);
-        staging.publish(&containers.path().join("web1")).unwrap();
-        assert!(containers.path().join("web1").is_dir());
-    }
-
-    #[test]
-    fn two_creates_of_one_name_do_not_share_a_directory() {
-        let map = IdMap::default();
-        let containers = tempfile::tempdir().unwrap();
-        let first = Staging::begin(containers.path(), &name(), &map).unwrap();
-        assert!(matches!(Staging::begin(containers.path(), &name(), &map), Err(CreateError::Busy { .. })));
-        drop(first);
-        assert_eq!(std::fs::read_dir(containers.path()).unwrap().count(), 0, "an unfinished container was left");
-        Staging::begin(containers.path(), &name(), &map).unwrap();
-    }
-
-    #[test]
-    fn a_container_that_appeared_meanwhile_is_not_replaced() {
-        let map = IdMap::default();
-        let containers = tempfile::tempdir().unwrap();
-        let staging = Staging::begin(containers.path(), &name(), &map).unwrap();
-        std::fs::create_dir(containers.path().join("web1")).unwrap();
-        std::fs::write(containers.path().join("web1/config"), "theirs").unwrap();
-        assert!(staging.publish(&containers.path().join("web1")).is_err());
-        assert_eq!(std::fs::read_to_string(containers.path().join("web1/config")).unwrap(), "theirs");
     }
 }

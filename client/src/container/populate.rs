@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use terminal::ExitStatus;
 
 use super::placeholders::Placeholders;
-use super::rootfs;
-use crate::acquire::{Acquired, Rootfs};
+use super::{base, rootfs};
+use crate::acquire::Rootfs;
 use crate::runtime::error::{Error, chain, failed};
 use crate::runtime::executable::Executable;
 use crate::runtime::idmap::IdMap;
@@ -24,9 +24,10 @@ pub(crate) struct Populate {
     /// The container's directory while it is made.
     staging: PathBuf,
     metadata: Vec<(String, Vec<u8>)>,
-    name: String,
-    /// Where the container will be.
-    directory: PathBuf,
+    /// The container's name, and where it will be. Without these, placeholders stay.
+    identity: Option<(String, PathBuf)>,
+    /// Whether the root file system becomes a subvolume of btrfs.
+    subvolume: bool,
 }
 
 /// What was unpacked.
@@ -40,20 +41,16 @@ pub(crate) struct Populated {
 /// directory's group stays the caller's, who needs what is beside `rootfs`.
 pub(crate) fn populate(
     staging: &Path,
-    image: Acquired<'_>,
+    rootfs: Rootfs<'_>,
+    metadata: &LxcMetadata,
     map: &IdMap,
-    name: &str,
-    directory: &Path,
+    identity: Option<(String, PathBuf)>,
+    subvolume: bool,
 ) -> Result<Populated, Error> {
-    let work = Populate {
-        staging: staging.to_owned(),
-        metadata: image.metadata.to_members(),
-        name: name.to_owned(),
-        directory: directory.to_owned(),
-    };
+    let work = Populate { staging: staging.to_owned(), metadata: metadata.to_members(), identity, subvolume };
     let mut fed = Ok(());
     let said = mapped::run_fed(&Executable::default(), map, Work::Populate(Box::new(work)), |mut stdin| {
-        fed = image.rootfs.read(|tar| std::io::copy(tar, &mut stdin).map(drop).map_err(UnpackError::Read));
+        fed = rootfs.read(|tar| std::io::copy(tar, &mut stdin).map(drop).map_err(UnpackError::Read));
     })?;
     fed.map_err(|error| Error::Mapped { said: chain(&error), is_data: error.is_bad_data() })?;
     serde_json::from_str(&said).map_err(failed("read the report on", staging))
@@ -63,15 +60,17 @@ impl Populate {
     /// In the namespace, as its root.
     pub(crate) fn carry_out(self) -> Result<ExitStatus, Error> {
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-        let rootfs = self.staging.join("rootfs");
-        std::fs::create_dir(&rootfs).map_err(failed("create", &rootfs))?;
+        let rootfs = base::make_rootfs(&self.staging, self.subvolume).map_err(failed("create", &self.staging))?;
         let archive = rustix::stdio::stdin().try_clone_to_owned().map_err(failed("read", "the archive"))?;
         let archive = Rootfs::plain(archive.into());
         let metadata = LxcMetadata::from_members(self.metadata)
             .map_err(|error| Error::Mapped { said: chain(&error), is_data: true })?;
-        let placeholders = Placeholders::new(&self.name, &self.directory, &self.directory.join("rootfs"));
+        let placeholders = self
+            .identity
+            .as_ref()
+            .map(|(name, directory)| Placeholders::new(name, directory, &directory.join("rootfs")));
         let level = (Mode::User, CompatLevel::NEWEST);
-        let summary = rootfs::populate(&rootfs, archive, &metadata, level, &placeholders)
+        let summary = rootfs::populate(&rootfs, archive, &metadata, level, placeholders.as_ref())
             .map_err(|error| Error::Mapped { said: chain(&error), is_data: !error.is_failure() })?;
         chown(&self.staging, Some(0), None).map_err(failed("give away", &self.staging))?;
         std::fs::set_permissions(&self.staging, std::fs::Permissions::from_mode(0o770))

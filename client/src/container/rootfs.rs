@@ -12,13 +12,14 @@ use super::placeholders::Placeholders;
 use crate::acquire::{AcquireError, ReadError, Rootfs};
 
 /// Unpacks a root file system into an existing directory, without what the image excludes in this mode, and fills in
-/// its templates. Everything after the unpacking happens beneath the directory: no link in the image leads out of it.
+/// its templates if it gets a name. Everything after the unpacking happens beneath the directory: no link in the image
+/// leads out of it.
 pub fn populate(
     rootfs: &Path,
     archive: Rootfs<'_>,
     metadata: &LxcMetadata,
     (mode, level): (Mode, CompatLevel),
-    placeholders: &Placeholders,
+    placeholders: Option<&Placeholders>,
 ) -> Result<UnpackSummary, RootfsError> {
     let excludes = metadata.relevant(MemberKind::Excludes, mode, level).unwrap_or_default();
     let mut options = UnpackOptions::for_this_process().map_err(RootfsError::of("/proc/self/uid_map"))?;
@@ -26,11 +27,22 @@ pub fn populate(
     let summary = archive.read(|tar| unpack(tar, rootfs, &options))?;
     let root = RootDir::open(rootfs).map_err(RootfsError::of(&rootfs.display().to_string()))?;
     root.create_dir_all("dev/pts").map_err(RootfsError::of("dev/pts"))?;
-    for template in metadata.lines(MemberKind::Templates, mode, level) {
-        edit(&root, template, |content| placeholders.replace(content))?;
+    if let Some(placeholders) = placeholders {
+        fill(&root, metadata, (mode, level), placeholders)?;
     }
     edit(&root, MINGETTY_CONFIG, keep_the_terminal)?;
     Ok(summary)
+}
+
+/// Replaces the placeholders in the templates of a root file system.
+pub(crate) fn fill(
+    root: &RootDir,
+    metadata: &LxcMetadata,
+    (mode, level): (Mode, CompatLevel),
+    placeholders: &Placeholders,
+) -> Result<(), RootfsError> {
+    let mut templates = metadata.lines(MemberKind::Templates, mode, level).into_iter();
+    templates.try_for_each(|template| edit(root, template, |content| placeholders.replace(content)))
 }
 
 /// Changes one file of the root file system, if there is such a file. Like the stock template, images may name

@@ -22,7 +22,7 @@
 
 mod dependents;
 mod rewrite;
-mod tree;
+pub(crate) mod tree;
 pub(crate) mod trees;
 
 use std::path::{Path, PathBuf};
@@ -35,7 +35,8 @@ use super::lock::Lock;
 use super::mapped::{self, Work};
 use super::settings::{Notice, Settings};
 use super::{Container, start};
-use crate::container::create::{CreateError, Staging};
+use crate::container::create::CreateError;
+use crate::container::staging::Staging;
 use crate::files::{self, Owner};
 use dependents::Link;
 use rewrite::Rewrite;
@@ -70,6 +71,15 @@ impl Container {
     /// The containers that need this one, by name: those `destroy` is refused for.
     pub fn clones(&self) -> Result<Vec<String>, Error> {
         dependents::of(&self.directory()).map_err(failed("look for clones of", self.directory()))
+    }
+
+    /// Enters a container that is being made in `staging`, and will be `name` in `containers`, as one that needs this
+    /// one.
+    pub(crate) fn enter_clone(&self, staging: &Path, containers: &Path, name: &Name) -> Result<(), Error> {
+        let _lock = Lock::take(self)?;
+        let base = Link::new(&self.containers, self.name.as_str());
+        dependents::write_needs(staging, std::slice::from_ref(&base)).map_err(failed("write to", staging))?;
+        dependents::enter(&base, &Link::new(containers, name.as_str())).map_err(failed("write to", base.directory()))
     }
 
     /// Makes the directory `name` in `parent` of this container, for a container that will be in `place`. Only with

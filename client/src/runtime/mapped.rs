@@ -16,6 +16,7 @@ use super::executable::{self, Executable};
 use super::idmap::IdMap;
 use super::snapshot::Restoration;
 use super::{cgroup, removal, sys, unmounted, user_namespace};
+use crate::container::overlie::Overlie;
 use crate::container::populate::Populate;
 
 /// One piece of work.
@@ -29,6 +30,8 @@ pub(crate) enum Work {
     RemoveDirectory(PathBuf, String),
     /// Fills a root file system.
     Populate(Box<Populate>),
+    /// Makes a root file system over another.
+    Overlie(Box<Overlie>),
     /// Makes the directories of a copy.
     Copy(Box<Trees>),
     /// Goes back to a snapshot.
@@ -95,6 +98,10 @@ pub(crate) fn work(request: i32) -> Result<ExitStatus, Error> {
             removal::remove(&parent, &name).map_err(failed("delete", parent.join(name)))?;
         }
         Work::Populate(populate) => return populate.carry_out(),
+        Work::Overlie(overlie) => {
+            unmounted::enter_own_mount_namespace(CloneFlags::empty())?;
+            overlie.carry_out_mapped()?;
+        }
         Work::Copy(trees) => {
             if trees.mounts() {
                 unmounted::enter_own_mount_namespace(CloneFlags::empty())?;

@@ -92,6 +92,23 @@ pub(crate) fn snapshot_subvolume(subvolume: impl AsFd, parent: impl AsFd, name: 
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Makes an empty btrfs subvolume, as a directory of this name in another.
+pub(crate) fn create_subvolume(parent: impl AsFd, name: &std::ffi::CStr) -> io::Result<()> {
+    /// `struct btrfs_ioctl_vol_args`.
+    #[repr(C)]
+    struct Arguments {
+        fd: i64,
+        name: [u8; 4088],
+    }
+    let name = name.to_bytes_with_nul();
+    let mut arguments = Arguments { fd: 0, name: [0; 4088] };
+    arguments.name.get_mut(..name.len()).ok_or(io::ErrorKind::InvalidFilename)?.copy_from_slice(name);
+    let parent = parent.as_fd().as_raw_fd();
+    // SAFETY: the kernel reads one structure of this layout, which lives through the call.
+    let result = unsafe { libc::ioctl(parent, BTRFS_IOC_SUBVOL_CREATE, &raw const arguments) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// The time here and now in the form that strftime(3) describes. Nothing when the machine cannot tell.
 pub(crate) fn local_time(form: &str) -> String {
     let Ok(form) = std::ffi::CString::new(form) else { return String::new() };
@@ -135,6 +152,8 @@ pub(crate) fn inherited(number: i32) -> io::Result<File> {
 
 /// `include/uapi/linux/btrfs.h`: `_IOW(0x94, 23, struct btrfs_ioctl_vol_args_v2)`.
 const BTRFS_IOC_SNAP_CREATE_V2: libc::Ioctl = 0x5000_9417;
+/// The same: `_IOW(0x94, 14, struct btrfs_ioctl_vol_args)`.
+const BTRFS_IOC_SUBVOL_CREATE: libc::Ioctl = 0x5000_940e;
 const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
 /// `include/uapi/linux/personality.h`.
 const PER_LINUX32: libc::c_ulong = 8;

@@ -43,7 +43,7 @@ pub(super) fn fill(
 
     // The root file system is liblxc's and visible, so every byte is verified before it is unpacked.
     let rootfs = image.rootfs.stored()?;
-    rootfs::populate(&options.rootfs, rootfs, &image.metadata, (source.mode, level), &placeholders)?;
+    rootfs::populate(&options.rootfs, rootfs, &image.metadata, (source.mode, level), Some(&placeholders))?;
 
     let fstab_path = options.path.join("fstab");
     if let Some(fstab) = &fstab {

@@ -71,7 +71,7 @@ mod tests {
         let index = "alpine;3.20;amd64;default;20261120_07:42;/a/\nalpine;3.20;amd64;cloud;20261120_07:42;/b/\n\
             debian;bookworm;arm64;default;20261120_07:42;/c/\n";
         let (printer, captured) = Printer::captured(false);
-        print(&Catalog::of_index(&Index::parse(index).0), &options(line), &printer);
+        print(&Catalog::of_index(Index::parse(index).0), &options(line), &printer);
         captured.stdout()
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use formats::record::BuildFile;
 use testkit::FakeImage;
 
-use crate::world::{Claims, Host, Said, Server, bookworm, serial};
+use crate::world::{Claims, Host, Said, Server, bookworm, is_root, serial};
 
 const ROOTFS: &str = "rootfs.tar.xz";
 
@@ -113,4 +113,137 @@ fn a_full_listing_of_the_cache_names_builds_and_their_size() {
     let size = files[&BuildFile::RootfsTarXz].len() + files[&BuildFile::MetaTarXz].len();
     assert_eq!(rows[0]["size_bytes"], size);
     assert_eq!(rows[0]["image"], "debian/bookworm/amd64/default");
+}
+
+/// Lets the cache expiry of everything that is cached pass.
+fn expire(host: &Host) {
+    for path in host.tree("cache/v1/images").iter().filter(|path| path.ends_with("current.json")) {
+        let mut current: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        current["fresh_until"] = "2020-01-01T00:00:00Z".into();
+        std::fs::write(path, current.to_string()).unwrap();
+    }
+}
+
+#[test]
+fn an_expired_build_that_is_still_the_newest_is_renewed_without_a_download_and_for_a_while() {
+    if !is_root() {
+        return;
+    }
+    let server = Server::publishing(&[bookworm()]);
+    let host = Host::trusting(&server);
+    host.run("create one debian/12").succeeds();
+    expire(&host);
+    let said = host.run("create two debian/12").succeeds();
+    assert!(said.stderr.contains("The cache is already up to date"), "{}", said.stderr);
+    assert_eq!((server.requests(ROOTFS), server.requests("meta.tar.xz"), server.requests("index.sjson")), (1, 1, 2));
+    host.run("create three debian/12").succeeds();
+    assert_eq!(server.requests("index.sjson"), 2, "it is fresh again");
+}
+
+#[test]
+fn an_expired_build_is_used_offline_with_a_warning_and_never_silently() {
+    let server = Server::publishing(&[bookworm()]);
+    let host = Host::trusting(&server);
+    host.run("fetch debian/12").succeeds();
+    expire(&host);
+    let said = host.run("fetch debian/12 --offline").succeeds();
+    assert!(said.stderr.contains("should have been refreshed by 2020-01-01 00:00 UTC"), "{}", said.stderr);
+    // A server that has nothing any more is no reason to take an old build for the newest.
+    server.files.lock().unwrap().clear();
+    let said = host.run("fetch debian/12");
+    assert_eq!(said.code, 1, "{}", said.stderr);
+    assert!(said.stderr.contains("index.sjson") && said.stderr.contains("hint: "), "{}", said.stderr);
+    host.run("fetch debian/12 --offline").succeeds();
+}
+
+#[test]
+fn without_a_connection_the_way_to_use_what_is_cached_is_said() {
+    let server = Server::publishing(&[bookworm()]);
+    let host = Host::trusting(&server);
+    host.run("fetch debian/12").succeeds();
+    expire(&host);
+    // Nobody listens on the discard port of this machine.
+    let elsewhere = format!("fetch debian/12 --server http://127.0.0.1:9 --fingerprint {}", server.fingerprint());
+    let said = host.run(&elsewhere);
+    assert_eq!(said.code, 2, "{}", said.stderr);
+    assert!(said.stderr.contains("hint: `--offline` uses what is cached"), "{}", said.stderr);
+}
+
+#[test]
+fn warming_makes_the_next_create_decode_and_ask_nothing() {
+    if !is_root() {
+        return;
+    }
+    let image = bookworm().file("srv/big", vec![b'x'; 1 << 20]);
+    let server = Server::publishing(std::slice::from_ref(&image));
+    let host = Host::trusting(&server);
+    let said = host.run("cache warm debian/12").succeeds();
+    assert_eq!(said.stdout.trim(), format!("debian/bookworm/amd64/default@{}", serial_of(&image)));
+    let asked = server.requests("");
+    std::fs::remove_file(host.cached(&image, BuildFile::RootfsTarXz)).unwrap();
+    host.run("create one debian/12").succeeds();
+    assert_eq!(server.requests(""), asked);
+    // Without names it is what is cached that is brought up to date.
+    let said = host.run("cache warm").succeeds();
+    assert!(said.stdout.contains("debian/bookworm/amd64/default@"), "{}", said.stdout);
+    assert_eq!((server.requests(ROOTFS), Host::new().run("cache warm").code), (1, 1));
+}
+
+/// A small file system for the cache. It is unmounted with this value.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn at(path: std::path::PathBuf, megabytes: u32) -> Self {
+        std::fs::create_dir_all(&path).unwrap();
+        let size = format!("size={megabytes}m");
+        let mounted =
+            std::process::Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path).status();
+        assert!(mounted.unwrap().success());
+        Self(path)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_said_and_what_was_cached_stays_usable() {
+    if !is_root() {
+        return;
+    }
+    let old = bookworm().serial(&serial(60));
+    let mut server = Server::publishing(std::slice::from_ref(&old));
+    let host = Host::trusting(&server);
+    let _disk = SmallDisk::at(host.at("cache"), 4);
+    host.run("fetch debian/12").succeeds();
+    server.add(bookworm().file("usr/noise", noise(6 << 20)), Claims::fresh(5));
+    for line in ["fetch debian/12", "create new debian/12"] {
+        expire(&host);
+        let said = host.run(line);
+        assert_eq!(said.code, 2, "{line}: {}", said.stderr);
+        assert!(said.stderr.contains("cache prune"), "{line}: {}", said.stderr);
+        assert!(!host.at("containers/new").exists(), "{line}");
+        host.run("fetch debian/12 --offline").succeeds();
+    }
+    host.run("cache prune").succeeds();
+    host.run("create old debian/12 --offline").succeeds();
+    assert!(host.at("containers/old/rootfs/etc/os-release").exists());
+}
+
+#[test]
+fn a_container_is_made_although_the_cache_has_no_room_for_the_decoded_archive() {
+    if !is_root() {
+        return;
+    }
+    let server = Server::publishing(&[bookworm().file("usr/zeros", vec![0; 8 << 20])]);
+    let host = Host::trusting(&server);
+    let _disk = SmallDisk::at(host.at("cache"), 2);
+    for name in ["one", "two"] {
+        host.run(&format!("create {name} debian/12")).succeeds();
+        assert_eq!(std::fs::metadata(host.at(&format!("containers/{name}/rootfs/usr/zeros"))).unwrap().len(), 8 << 20);
+    }
+    assert_eq!(server.requests(ROOTFS), 1);
 }

@@ -102,3 +102,20 @@ fn offline_a_cached_image_is_enough() {
     host.run("create b debian").succeeds();
     assert_eq!(server.requests(""), asked, "a fresh cached image needs no server");
 }
+
+#[test]
+fn the_log_that_is_asked_for_tells_what_was_done_in_lxcs_levels() {
+    let server = Server::publishing(&[bookworm()]);
+    let host = Host::trusting(&server);
+    let log = host.at("log");
+    for (level, words) in
+        [("DEBUG", "fetched the document `streams/v1/index.sjson`"), ("info", "Using image from local cache")]
+    {
+        host.run(&format!("fetch debian/12 -o {} -l {level}", log.display())).succeeds();
+        let written = fs::read_to_string(&log).unwrap();
+        assert!(written.contains(words), "{level}: {written}");
+    }
+    let before = fs::metadata(&log).unwrap().len();
+    host.run(&format!("fetch debian/12 --logfile {} --logpriority ERROR", log.display())).succeeds();
+    assert_eq!(fs::metadata(&log).unwrap().len(), before);
+}

@@ -249,7 +249,7 @@ fn lines_of_a_classic_index_that_no_image_has_are_left_out_of_the_list() {
          de\u{1b}[2Jbian;sid;amd64;default;1;/a/\ndebian;trixie;amd64;default;20261120_07:42;/b/\n"
     );
     let (index, left_out) = formats::index::Index::parse(&index);
-    let catalog = rootcellar::catalog::Catalog::of_index(&index);
+    let catalog = rootcellar::catalog::Catalog::of_index(index);
     let names: Vec<String> = catalog.images.iter().map(|image| image.id.to_string()).collect();
     assert!(names.contains(&"debian/trixie/amd64/default".to_owned()) && names.len() <= 2, "{names:?} {left_out:?}");
 }

@@ -5,11 +5,14 @@
 
 mod cache;
 mod containers;
+mod deltas;
 mod doctor;
 mod hostile_images;
 mod manual;
 mod overlap;
 mod remotes;
+mod shared_trees;
+mod stock_cache;
 mod template;
 mod template_surroundings;
 mod trust;

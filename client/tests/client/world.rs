@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use formats::certificate::SigningKey;
+use formats::delta::DeltaKind;
 use formats::digest::FileDigest;
 use formats::layout;
-use formats::record::BuildFile;
+use formats::record::{BuildFile, BuildRecord};
 use formats::signature::{RepositoryKey, SignInline as _};
 use formats::streams::{Item, Product, Products, ProductsEntry, StreamsIndex, Version, ftype};
 use formats::time::{Span, Timestamp};
@@ -25,6 +26,14 @@ pub(crate) struct Server {
     requests: Arc<Mutex<Vec<String>>>,
     address: String,
     builds: Vec<FakeImage>,
+    deltas: Vec<Delta>,
+}
+
+/// A delta on the server, between two serials.
+struct Delta {
+    base: String,
+    build: String,
+    content: Vec<u8>,
 }
 
 /// What an index claims.
@@ -64,6 +73,7 @@ impl Server {
             requests: requests.clone(),
             address,
             builds: builds.to_vec(),
+            deltas: Vec::new(),
         };
         server.publish(Claims::fresh(0));
         std::thread::spawn(move || {
@@ -89,6 +99,12 @@ impl Server {
         self.publish(claims);
     }
 
+    /// The next generation offers this as what makes one build out of another.
+    pub(crate) fn offer_delta(&mut self, base: &FakeImage, build: &FakeImage, content: Vec<u8>) {
+        let serial = |image: &FakeImage| image.record().serial.to_string();
+        self.deltas.push(Delta { base: serial(base), build: serial(build), content });
+    }
+
     /// A new generation.
     pub(crate) fn publish(&self, claims: Claims) {
         self.publish_signed_by(&self.key, claims);
@@ -107,13 +123,15 @@ impl Server {
                 let path = layout::build_file(&record.image, &record.serial, file.name());
                 let digest = FileDigest::of(&content);
                 files.insert(path.clone(), content);
-                let (ftype, tar) = (ftype(file).to_owned(), None);
+                let ftype = ftype(file).to_owned();
+                let tar = (file == BuildFile::RootfsTarXz).then_some(record.rootfs_tar);
                 let (delta_base, combined_squashfs_sha256, combined_rootxz_sha256) = (None, None, None);
                 items.insert(
                     file.name().to_owned(),
                     Item { ftype, path, digest, tar, delta_base, combined_squashfs_sha256, combined_rootxz_sha256 },
                 );
             }
+            items.extend(self.delta_items(&record, &mut files));
             let product = products.entry(record.image.product_name()).or_insert_with(|| Product {
                 aliases: record.aliases.join(","),
                 arch: record.image.arch.to_string(),
@@ -160,6 +178,27 @@ impl Server {
         let json = serde_json::to_vec_pretty(&index).unwrap();
         let signed = key.sign_inline(&json, claims.published, claims.expires).unwrap();
         files.insert(layout::SIGNED_INDEX.to_owned(), signed);
+    }
+
+    /// The deltas that make a build, as items of its version.
+    fn delta_items(&self, record: &BuildRecord, files: &mut BTreeMap<String, Vec<u8>>) -> Vec<(String, Item)> {
+        let of_build = self.deltas.iter().filter(|delta| delta.build == record.serial.to_string());
+        let item = |delta: &Delta| {
+            let name = DeltaKind::Tar.file_name(&delta.base.parse().unwrap());
+            let path = layout::build_file(&record.image, &record.serial, &name);
+            files.insert(path.clone(), delta.content.clone());
+            let item = Item {
+                ftype: DeltaKind::Tar.ftype().to_owned(),
+                path,
+                digest: FileDigest::of(&delta.content),
+                tar: None,
+                delta_base: Some(delta.base.clone()),
+                combined_squashfs_sha256: None,
+                combined_rootxz_sha256: None,
+            };
+            (name, item)
+        };
+        of_build.map(item).collect()
     }
 
     /// Serves the certificate as a key server does.

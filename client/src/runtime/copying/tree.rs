@@ -237,7 +237,7 @@ fn named(error: &io::Error, name: &OsStr) -> io::Error {
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// `include/uapi/linux/magic.h`, and the inode that every subvolume begins with (`BTRFS_FIRST_FREE_OBJECTID`).
-const BTRFS_MAGIC: rustix::fs::FsWord = 0x9123_683e;
+pub(crate) const BTRFS_MAGIC: rustix::fs::FsWord = 0x9123_683e;
 const SUBVOLUME_ROOT: u64 = 256;
 /// `XATTR_SIZE_MAX` of the kernel.
 const MAX_XATTR: usize = 64 << 10;
