@@ -3,9 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "everything here is a test")]
 
 mod channels;
+mod classic_server;
+mod deltas;
+mod diversion;
 mod embedded_runtime;
 mod embedded_unprivileged;
+mod fuzzing;
 mod gpg_peers;
+mod idmap;
 mod incus;
 mod key_change;
 mod lxc_api;

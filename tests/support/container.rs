@@ -19,6 +19,11 @@ impl LxcContainer {
     /// Starts it and waits until systemd says that everything is up.
     pub(crate) fn boots_to_running(&self) {
         self.lxc("lxc-start", &[]).run().succeeds();
+        self.gets_running();
+    }
+
+    /// Waits until systemd says that everything is up in a container that was started.
+    pub(crate) fn gets_running(&self) {
         let deadline = Instant::now() + Duration::from_secs(90);
         loop {
             let state = self.lxc("lxc-attach", &["--", "systemctl", "is-system-running"]).run();

@@ -1,0 +1,67 @@
+//! On Debian our template takes the stock one's place by the package manager's own means: an upgrade of LXC leaves it
+//! alone, and when ours goes, what the upgrade brought is there.
+//!
+//! Everything happens in a mount namespace, on an overlay over this machine: its package database is not touched.
+
+use std::fs;
+
+use crate::support::{Program, need, program};
+
+const SCRIPT: &str = r#"
+set -eu
+top=$1 program=$2
+mount -t tmpfs tmpfs "$top"
+mkdir "$top/upper" "$top/work" "$top/root"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$top/upper,workdir=$top/work" "$top/root"
+install -m 755 "$program" "$top/root/usr/local/bin/rootcellar"
+mount -t proc proc "$top/root/proc"
+mount --rbind /dev "$top/root/dev"
+template=/usr/share/lxc/templates/lxc-download
+stock=$(sha256sum <"$template")
+package=$(dpkg -S "$template" | cut -d: -f1)
+run() { env -i PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive chroot "$top/root" "$@"; }
+
+run rootcellar template install
+echo "installed: $(run readlink $template)"
+[ "$(run sha256sum <"$top/root$template.stock")" = "$stock" ] && echo "stock kept"
+run dpkg-divert --list $template
+
+# An upgrade of the package that has the template.
+mkdir -p "$top/deb/DEBIAN" "$top/deb${template%/*}"
+printf 'Package: %s\nVersion: 999\nArchitecture: all\nMaintainer: nobody <nobody@example.org>\nDescription: an upgrade\n' \
+    "$package" >"$top/deb/DEBIAN/control"
+echo upgraded >"$top/deb$template"
+dpkg-deb --build --root-owner-group "$top/deb" "$top/root/upgrade.deb" >/dev/null
+run dpkg --install --force-all /upgrade.deb >"$top/dpkg.log" 2>&1 || { cat "$top/dpkg.log"; exit 1; }
+echo "after the upgrade: $(run readlink $template)"
+
+run rootcellar template uninstall
+echo "uninstalled: $(run cat $template)"
+echo "diversions: $(run dpkg-divert --list $template | wc -l)"
+"#;
+
+#[test]
+fn an_upgrade_of_lxc_leaves_our_template_alone_and_its_own_comes_back_when_ours_goes() {
+    need!(root, "dpkg-divert", "dpkg-deb", "unshare");
+    let template = std::path::Path::new("/usr/share/lxc/templates/lxc-download");
+    if !template.is_file() {
+        eprintln!("SKIP: the stock template is not installed");
+        return;
+    }
+    let before = (fs::read(template).unwrap(), fs::read("/var/lib/dpkg/diversions").unwrap_or_default());
+    let top = tempfile::tempdir().unwrap();
+    let run = Program::new("unshare").args(["-m", "--propagation", "private", "sh", "-c", SCRIPT, "sh"]);
+    let said = run.arg(top.path()).arg(program::ours("rootcellar")).run();
+    let lines = said.succeeds();
+    for expected in [
+        "installed: /usr/local/bin/rootcellar",
+        "stock kept",
+        "local diversion of /usr/share/lxc/templates/lxc-download to /usr/share/lxc/templates/lxc-download.stock",
+        "after the upgrade: /usr/local/bin/rootcellar",
+        "uninstalled: upgraded",
+        "diversions: 0",
+    ] {
+        assert!(lines.lines().any(|line| line == expected), "no `{expected}` in {said:?}");
+    }
+    assert_eq!((fs::read(template).unwrap(), fs::read("/var/lib/dpkg/diversions").unwrap_or_default()), before);
+}
