@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
 
 use formats::record::BuildFile;
 use testkit::FakeImage;
@@ -13,11 +12,8 @@ use crate::world::{Claims, Host, Said, Server, bookworm, is_root, serial};
 
 const BASES: &str = "containers/.rootcellar/v1";
 
-/// The serial of the build; a test may take longer than the minute it names.
-static SERIAL: LazyLock<String> = LazyLock::new(|| serial(0));
-
 fn image() -> FakeImage {
-    bookworm().serial(&SERIAL).file("srv/big", vec![b'x'; 1 << 20]).rootfs(|tree| {
+    bookworm().file("srv/big", vec![b'x'; 1 << 20]).rootfs(|tree| {
         tree.file("usr/su", 0o4755, "#!").owned_by(7, 8);
     })
 }

@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::SystemTime;
 
 use formats::certificate::SigningKey;
@@ -379,9 +379,11 @@ pub(crate) fn bookworm() -> FakeImage {
     FakeImage::new("debian/bookworm/amd64/default").serial(&serial(0)).alias("debian/12").alias("debian")
 }
 
-/// The serial of a build of some minutes ago: its cached copy is fresh.
+/// The serial of a build of some minutes ago: its cached copy is fresh. It is the same each time, however long the tests
+/// take.
 pub(crate) fn serial(minutes_ago: u64) -> String {
-    formats::serial::Serial::at(now() - Span::from_seconds(60 * minutes_ago)).to_string()
+    static BEGUN: LazyLock<Timestamp> = LazyLock::new(now);
+    formats::serial::Serial::at(*BEGUN - Span::from_seconds(60 * minutes_ago)).to_string()
 }
 
 pub(crate) fn path_of(image: &FakeImage, file: BuildFile) -> String {
