@@ -500,8 +500,11 @@ fn nothing((): ()) -> Left {
 
 const RESOLVE: &str = "resolve";
 const INVENTORY: &str = "inventory";
-const RPM: &str =
-    "command -v rpm >/dev/null || { : >/tmp/packages; exit; }; rpm -qa --queryformat \"$1\" >/tmp/packages";
+/// By its path: the shell of a busybox would take its own rpm for it, which lists nothing.
+const RPM: &str = "for rpm in /usr/bin/rpm /bin/rpm; do\n\
+                   \x20   if test -x \"$rpm\"; then exec \"$rpm\" -qa --queryformat \"$1\" >/tmp/packages; fi\n\
+                   done\n\
+                   : >/tmp/packages\n";
 const ARCHIVES: &str = "/var/cache/apt/archives";
 const APT_CONFIG: &str = "/run/apt.conf";
 
