@@ -53,6 +53,20 @@ pub struct DirectoryArgs {
     pub cache: Option<PathBuf>,
 }
 
+impl DirectoryArgs {
+    /// What is not given as the environment has it. For programs: the command line does this by itself.
+    #[must_use]
+    pub fn or_environment(self) -> Self {
+        let of = |name: &str| env::var_os(name).map(PathBuf::from);
+        Self {
+            containers: self.containers.or_else(|| of("ROOTCELLAR_CONTAINERS")),
+            config: self.config.or_else(|| of("ROOTCELLAR_CONFIG_DIR")),
+            state: self.state.or_else(|| of("ROOTCELLAR_STATE_DIR")),
+            cache: self.cache.or_else(|| of("ROOTCELLAR_CACHE_DIR")),
+        }
+    }
+}
+
 impl Directories {
     /// The directories for this process.
     pub fn choose(args: DirectoryArgs) -> Self {

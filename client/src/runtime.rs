@@ -14,8 +14,62 @@
 //! Launcher and joiner touch the container's namespaces and run from a program that nobody in there can change. There is no daemon:
 //! what is known of a container is in its state directory, and each command compares it with the processes that exist.
 //!
-//! The functions here block and must not be called from asynchronous code. A program other than `rootcellar` says with
-//! [`Container::with_executable`] where `rootcellar` is.
+//! The functions here block and must not be called from asynchronous code.
+//!
+//! # For programs
+//!
+//! Each step is a process of the program that uses this library, executed again: it begins with [`step`]. One that
+//! cannot says with [`Container::with_executable`] where `rootcellar` is.
+//!
+//! ```standalone_crate
+//! use std::process::ExitCode;
+//! use std::time::Duration;
+//!
+//! use rootcellar::runtime::{self, Container, CopyOptions, End, ExecOptions, StartOptions, StopOptions};
+//!
+//! fn main() -> ExitCode {
+//!     if let Some(code) = runtime::step() {
+//!         return code;
+//!     }
+//! #   if !rustix::process::geteuid().is_root() || std::fs::metadata("/bin/busybox").is_err() {
+//! #       eprintln!("SKIP: root and busybox-static are needed");
+//! #       return ExitCode::SUCCESS;
+//! #   }
+//!     live().expect("a container lives")
+//! }
+//!
+//! fn live() -> Result<ExitCode, Box<dyn std::error::Error>> {
+//! #   let directory = tempfile::tempdir()?;
+//! #   let rootfs = directory.path().join("web1/rootfs");
+//! #   for name in ["bin", "proc", "sys", "dev", "run"] {
+//! #       std::fs::create_dir_all(rootfs.join(name))?;
+//! #   }
+//! #   std::fs::copy("/bin/busybox", rootfs.join("bin/busybox"))?;
+//! #   std::os::unix::fs::symlink("busybox", rootfs.join("bin/sh"))?;
+//! #   let config = format!("lxc.rootfs.path = dir:{}\nlxc.net.0.type = empty\n", rootfs.display());
+//! #   std::fs::write(directory.path().join("web1/config"), config)?;
+//! #   let containers = directory.path();
+//!     // Made before: `Container::create(containers, &"web1".parse()?, "debian/bookworm", CreateOptions::default())?`
+//!     let web1 = Container::open(containers, &"web1".parse()?)?;
+//!     web1.start(&StartOptions { command: ["sh", "-c", "trap 'exit 0' TERM; while :; do busybox sleep 1; done"].map(str::to_owned).to_vec() })?;
+//!     let end = web1.exec(&ExecOptions::new(["sh", "-c", "echo hello > /greeting; exit 7"]))?;
+//!     assert_eq!(end, End::Exited(7));
+//!     assert!(web1.ips(None, Duration::ZERO).is_empty(), "it has no network");
+//!     if !web1.shutdown(Duration::from_secs(30))? {
+//!         web1.stop(&StopOptions { kill: true, ..StopOptions::default() })?;
+//!     }
+//!
+//!     // A clone shares what it does not change; the base stays for as long as the clone.
+//!     let web2 = web1.copy(&"web2".parse()?, &CopyOptions { snapshot: true })?.container;
+//!     assert!(web1.destroy().is_err());
+//!     for container in [web2, web1] {
+//!         container.destroy()?;
+//!     }
+//!     Ok(ExitCode::SUCCESS)
+//! }
+//! ```
+//!
+//! `client/examples/` has whole programs.
 //!
 //! With `lxc.idmap` the container has a user namespace, and everything works for a plain user, too, who has subordinate
 //! ids and newuidmap(1). Without it only root can start the container: capabilities, devices, system calls and cgroups
@@ -27,6 +81,7 @@ pub(crate) mod cleaner;
 pub(crate) mod error;
 pub(crate) mod executable;
 pub(crate) mod idmap;
+mod idmapped;
 pub(crate) mod join;
 pub(crate) mod launcher;
 pub(crate) mod mapped;
@@ -43,13 +98,17 @@ mod cgroup;
 mod config;
 mod console;
 pub(crate) mod copying;
+mod creation;
 mod devices;
+mod execution;
 mod halt;
 mod handover;
 pub(crate) mod hierarchy;
+mod hooks;
 mod links;
 mod lock;
 mod mount;
+mod network;
 mod plan;
 mod process;
 mod pty;
@@ -71,8 +130,10 @@ mod ttys;
 mod unmounted;
 mod user_namespace;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use formats::name::Name;
 
@@ -80,9 +141,12 @@ pub use addresses::Addresses;
 pub use autostart::{Autostart, Choice, chosen};
 pub use cgroup::Usage;
 pub use copying::{Copied, CopyOptions};
+pub use creation::CreateOptions;
 pub use error::{ConfigProblem, Error};
+pub use execution::ExecOptions;
 pub use idmap::{IdMap, IdMapError};
 pub use links::Link;
+pub use network::Family;
 pub use seat::{ConsoleOptions, EscapeKey, Left};
 pub use settings::Notice;
 pub use snapshot::Snapshot;
@@ -92,7 +156,7 @@ pub use status::{State, Status};
 pub use stop::{StopOptions, Stopped};
 
 use error::failed;
-use executable::Executable;
+use executable::{Executable, STEP};
 use lock::Lock;
 use mapped::Work;
 use state::StateDir;
@@ -104,34 +168,6 @@ pub struct Container {
     name: Name,
     state: StateDir,
     executable: Executable,
-}
-
-/// A command to run in a container.
-#[derive(Clone, Debug)]
-pub struct ExecOptions {
-    /// The command and its arguments.
-    pub command: Vec<String>,
-    /// Whom it runs as, by name or number in the container.
-    pub user: String,
-    /// Leaves out what the container's configuration sets.
-    pub clear_environment: bool,
-    /// Added to the environment, each `NAME=VALUE`.
-    pub environment: Vec<String>,
-    /// The working directory in the container.
-    pub directory: String,
-}
-
-impl ExecOptions {
-    /// The command as root, in `/`, with the container's environment.
-    pub fn new<T: Into<String>>(command: impl IntoIterator<Item = T>) -> Self {
-        Self {
-            command: command.into_iter().map(Into::into).collect(),
-            user: "0".to_owned(),
-            clear_environment: false,
-            environment: Vec::new(),
-            directory: "/".to_owned(),
-        }
-    }
 }
 
 impl Container {
@@ -177,6 +213,25 @@ impl Container {
     /// Its network interfaces. None while it does not run, and those of the host when it has no network of its own.
     pub fn links(&self) -> Vec<Link> {
         self.status().pid().map(links::of).unwrap_or_default()
+    }
+
+    /// Whether a process of the container runs now.
+    pub fn is_running(&self) -> bool {
+        self.status().pid().is_some()
+    }
+
+    /// Its addresses of one family, or of both, as soon as it has any. None when it has none in that time.
+    pub fn ips(&self, family: Option<Family>, timeout: Duration) -> Vec<IpAddr> {
+        let patience = Instant::now() + timeout;
+        loop {
+            let Addresses { ipv4, ipv6 } = self.addresses();
+            let all = ipv4.into_iter().map(IpAddr::from).chain(ipv6.into_iter().map(IpAddr::from));
+            let found: Vec<IpAddr> = all.filter(|ip| family.is_none_or(|family| Family::of(*ip) == family)).collect();
+            if !found.is_empty() || Instant::now() >= patience || !self.is_running() {
+                return found;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// What it uses of the machine. Nothing while it does not run.
@@ -245,61 +300,14 @@ impl Container {
         start::in_place(self, options, notice)
     }
 
-    /// Runs a command in the container, with the standard streams of the calling program, and waits for its end. A
-    /// stream that is a terminal becomes a pseudo terminal of the container.
-    pub fn exec(&self, options: &ExecOptions) -> Result<End, Error> {
-        self.exec_command(options, |command| {
-            use std::os::unix::process::ExitStatusExt;
-            let status = command.status()?;
-            Ok(match status.code() {
-                Some(code) => End::Exited(code),
-                None => End::Killed(status.signal().unwrap_or(libc::SIGKILL)),
-            })
-        })
-    }
-
-    /// Like [`Container::exec`], in place of the calling program. Returns only when that is not possible.
-    pub fn exec_in_place(&self, options: &ExecOptions) -> Error {
-        use std::os::unix::process::CommandExt;
-        match self.exec_command(options, |command| Err::<std::convert::Infallible, _>(command.exec())) {
-            Err(error) => error,
-            Ok(never) => match never {},
-        }
-    }
-
-    fn exec_command<T>(
-        &self,
-        options: &ExecOptions,
-        run: impl FnOnce(&mut Command) -> std::io::Result<T>,
-    ) -> Result<T, Error> {
-        use std::os::fd::AsRawFd;
-        let status = self.status();
-        if status.state == State::Frozen {
-            return Err(Error::Frozen { name: self.name.to_string() });
-        }
-        let (Some(init), State::Running | State::Stopping) = (status.init, status.state) else {
-            return Err(self.not_running());
-        };
-        let request = join::Request {
-            state: self.state.path().to_owned(),
-            init,
-            command: options.command.clone(),
-            user: options.user.clone(),
-            clear_environment: options.clear_environment,
-            environment: options.environment.clone(),
-            directory: options.directory.clone(),
-        };
-        let request = executable::pass(&request).map_err(failed("write", "the request"))?;
-        let map = self.state.plan()?.idmap;
-        let (mut command, _kept) =
-            self.executable.protected_command(&map).map_err(failed("protect", "/proc/self/exe"))?;
-        command.arg("join").arg(request.as_raw_fd().to_string());
-        run(&mut command).map_err(failed("execute", "/proc/self/exe"))
-    }
-
     /// Halts the container, or kills it when it does not halt in time, and cleans up behind it.
     pub fn stop(&self, options: &StopOptions) -> Result<Stopped, Error> {
         stop::stop(self, options)
+    }
+
+    /// Asks the container's init to shut down. `false` when it has not ended in that time, or takes no such request.
+    pub fn shutdown(&self, timeout: Duration) -> Result<bool, Error> {
+        stop::shut_down(self, timeout)
     }
 
     /// Deletes the container's directory. Refuses while the container runs, while anything is mounted there, and while
@@ -335,6 +343,12 @@ impl Container {
             return Err(refuse(format!("something is mounted on `{}`", mount.display())));
         }
         self.clean()?;
+        if let Ok(settings) = start::settings(self) {
+            let config = directory.join("config");
+            let rootfs = settings.rootfs.as_ref().map(backing::Backing::path).unwrap_or_default();
+            let subject = hooks::Subject { name: self.name.as_str(), config: &config, rootfs: &rootfs };
+            settings.hooks.run(&subject, hooks::Moment::Destroy, &[]).map_err(refuse)?;
+        }
         if !rustix::process::geteuid().is_root()
             && let Some(map) = start::settings(self).ok().map(|settings| settings.idmap).filter(|map| !map.is_empty())
         {
@@ -383,6 +397,24 @@ impl Container {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         Err(failed("clean up", self.state.path())(std::io::Error::other(said)))
     }
+}
+
+/// Does a step of the runtime when the program was executed for one. A program that has the runtime in it, and not
+/// `rootcellar` beside it, begins with this, before anything else:
+///
+/// ```no_run
+/// fn main() -> std::process::ExitCode {
+///     if let Some(code) = rootcellar::runtime::step() {
+///         return code;
+///     }
+///     // The program itself.
+///     std::process::ExitCode::SUCCESS
+/// }
+/// ```
+pub fn step() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os();
+    let is_step = arguments.nth(1).is_some_and(|word| word == STEP);
+    is_step.then(|| crate::cli::main(std::env::args_os().collect()))
 }
 
 /// Every container of a directory, by name. Directories with other names than containers can have, and those without a

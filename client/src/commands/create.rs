@@ -48,8 +48,9 @@ pub struct Args {
     #[arg(long)]
     pub offline: bool,
 
+    /// Where images come from.
     #[command(flatten)]
-    source: SourceArgs,
+    pub source: SourceArgs,
 }
 
 /// Creates the container.

@@ -31,6 +31,10 @@ pub struct Args {
     #[arg(long = "cwd", value_name = "DIR", default_value = "/")]
     pub directory: String,
 
+    /// Let no program, set-uid or with file capabilities, get more rights than the command has.
+    #[arg(long)]
+    pub no_new_privs: bool,
+
     /// The command and its arguments; a login shell when there is none.
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
@@ -46,6 +50,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitStatus, Error> {
         clear_environment: args.clear_env,
         environment: args.environment,
         directory: args.directory,
+        no_new_privileges: args.no_new_privs,
     }))
 }
 

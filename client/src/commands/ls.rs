@@ -28,6 +28,8 @@ struct Row {
     pid: Option<i32>,
     /// Whether a monitor watches it.
     watched: bool,
+    /// Whether what carried its network has ended before it.
+    lost_network: bool,
     /// How its init ended, when it ended badly.
     end: Option<End>,
     /// Whether it starts with the machine.
@@ -59,6 +61,7 @@ impl Row {
             ipv6: addresses.ipv6,
             pid: status.pid(),
             watched: status.is_watched,
+            lost_network: status.has_lost_network,
             end: status.end,
             autostart: container.autostart().is_ok_and(|autostart| autostart.is_wanted),
         }
@@ -69,6 +72,7 @@ impl Row {
             (State::Aborted, Some(end)) => format!("its init {end}"),
             (State::Aborted, None) => "its monitor and its init were killed".to_owned(),
             (State::Running, _) if !self.watched => "its monitor was killed".to_owned(),
+            (State::Running, _) if self.lost_network => "what carried its network was killed".to_owned(),
             _ => "-".to_owned(),
         }
     }

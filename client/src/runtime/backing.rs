@@ -46,6 +46,8 @@ pub(crate) struct Options {
     pub(crate) is_readonly: bool,
     /// The overlay's own notes are in `user.` attributes, as it must be where they are not made by the host's root.
     pub(crate) has_user_xattrs: bool,
+    /// `idmap=container` or `idmap=none`: whether owners are shown through the container's map.
+    pub(crate) idmap: Option<bool>,
     /// For the file system.
     pub(crate) others: Vec<String>,
 }
@@ -74,6 +76,12 @@ impl Backing {
         }
     }
 
+    /// The value of `lxc.rootfs.path` without its kind.
+    pub(crate) fn path(&self) -> String {
+        let value = self.to_string();
+        value.split_once(':').map_or(String::new(), |(_, path)| path.to_owned())
+    }
+
     /// Whether a path is there when links are followed as the container would.
     pub(crate) fn contains(&self, path: &Path) -> bool {
         lookup::finds(&self.layers(), path)
@@ -97,6 +105,8 @@ impl Options {
                 "ro" => options.is_readonly = true,
                 "rw" => options.is_readonly = false,
                 "userxattr" => options.has_user_xattrs = true,
+                "idmap=container" => options.idmap = Some(true),
+                "idmap=none" => options.idmap = Some(false),
                 "defaults" => {}
                 other => options.others.push(other.to_owned()),
             }
@@ -215,8 +225,8 @@ mod tests {
 
     #[test]
     fn options_of_the_runtime_are_told_from_those_of_the_file_system() {
-        let options = Options::parse("ro,userxattr,,volatile");
-        assert!(options.is_readonly && options.has_user_xattrs);
+        let options = Options::parse("ro,userxattr,,volatile,idmap=container");
+        assert!(options.is_readonly && options.has_user_xattrs && options.idmap == Some(true));
         assert_eq!(options.others, ["volatile"]);
         assert_eq!(Options::parse("ro,rw,defaults"), Options::default());
     }

@@ -33,7 +33,7 @@ impl Executable {
     /// Executes the file itself. For processes that the container never sees.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.0);
-        command.arg0(NAME).arg("internal-runtime");
+        command.arg0(NAME).arg(STEP);
         command
     }
 
@@ -58,7 +58,7 @@ impl Executable {
             (format!("/proc/self/fd/{}", kept.as_raw_fd()).into(), kept)
         };
         let mut command = Command::new(path);
-        command.arg0(NAME).arg("internal-runtime");
+        command.arg0(NAME).arg(STEP);
         Ok((command, kept))
     }
 }
@@ -99,6 +99,8 @@ fn sealed(source: &mut File) -> io::Result<OwnedFd> {
 }
 
 const NAME: &str = "rootcellar";
+/// The command that does a step of the runtime.
+pub(crate) const STEP: &str = "internal-runtime";
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@ use super::signal;
 /// liblxc asks a process that blocks SIGRTMIN+3 with that, for it is systemd, and every other with SIGPWR (lxc
 /// `src/lxc/lxccontainer.c`, `do_lxcapi_shutdown`). The first process of a pid namespace gets no signal that it does not
 /// handle, so where liblxc waits for nothing, we can tell: SIGTERM for a program that handles only that.
+/// One that waits for signals in a system call does not show for which.
 pub(crate) fn choose(plan: &Plan, init: Process) -> Option<i32> {
     if plan.halt_signal.is_some() {
         return plan.halt_signal;
@@ -17,5 +18,6 @@ pub(crate) fn choose(plan: &Plan, init: Process) -> Option<i32> {
     if handling.blocks(signal::systemd_halt()) {
         return Some(signal::systemd_halt());
     }
-    [libc::SIGPWR, libc::SIGTERM].into_iter().find(|signal| handling.handles(*signal))
+    let handled = [libc::SIGPWR, libc::SIGTERM].into_iter().find(|signal| handling.handles(*signal));
+    handled.or_else(|| init.waits_for_signals().then_some(libc::SIGPWR))
 }

@@ -5,7 +5,7 @@
 //! in it, its `/proc/self/exe` cannot be written, and until it executes the command it cannot be traced.
 
 use std::ffi::CString;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -46,6 +46,7 @@ pub(crate) struct Request {
     /// Added to the environment, `NAME=VALUE`.
     pub(crate) environment: Vec<String>,
     pub(crate) directory: String,
+    pub(crate) no_new_privileges: bool,
 }
 
 /// Runs the command of the request behind the file descriptor, and ends as it ends.
@@ -56,8 +57,48 @@ pub(crate) fn run(request: i32) -> Result<ExitStatus, Error> {
         .map_err(|error| refuse(chain(&error)))?;
     let state = StateDir::at(&request.state).map_err(|error| refuse(chain(&error)))?;
     let plan = state.plan()?;
-    let end = Joiner { request, plan, state }.run()?;
+    let end = Joiner { request, plan, state }.run(Task::Command)?;
     Ok(ExitStatus::Code(end.code()))
+}
+
+/// What the process in the container does.
+enum Task<'a> {
+    /// Executes the command of the request.
+    Command,
+    /// Runs a function of the calling program.
+    Function(&'a mut dyn FnMut() -> u8),
+}
+
+/// Runs a function in a forked child of the calling program, which must have one thread, as the command of the request
+/// would run. What it returns is the exit status.
+pub(crate) fn run_function(
+    request: Request,
+    plan: Plan,
+    state: StateDir,
+    function: &mut dyn FnMut() -> u8,
+) -> Result<End, Error> {
+    let alone = sys::require_single_thread()?;
+    let name = plan.name.clone();
+    let refuse = |error: &dyn std::error::Error| Error::Exec { name: name.clone(), reason: chain(error) };
+    let (mut said, mut says) = io::pipe().map_err(|error| refuse(&error))?;
+    // What is not written yet would be written twice.
+    let _ = io::stdout().flush();
+    let Some(joiner) = sys::fork(alone)? else {
+        drop(said);
+        let outcome = Joiner { request, plan, state }.run(Task::Function(function)).map_err(|error| chain(&error));
+        let _ = serde_json::to_writer(&mut says, &outcome);
+        sys::exit_child(0);
+    };
+    drop(says);
+    let mut text = String::new();
+    let read = said.read_to_string(&mut text);
+    let ended = waitpid(joiner, None).map_err(|error| refuse(&error))?;
+    read.map_err(|error| refuse(&error))?;
+    match serde_json::from_str::<Result<End, String>>(&text) {
+        Ok(Ok(end)) => Ok(end),
+        Ok(Err(reason)) => Err(Error::Exec { name, reason }),
+        Err(_) => Err(Error::Exec { name, reason: format!("the process that enters it ended: {ended:?}") }),
+    }
 }
 
 struct Joiner {
@@ -67,7 +108,7 @@ struct Joiner {
 }
 
 impl Joiner {
-    fn run(self) -> Result<End, Error> {
+    fn run(self, task: Task<'_>) -> Result<End, Error> {
         let alone = sys::require_single_thread()?;
         let init = self.request.init;
         let pidfd = init.open().ok_or_else(|| Error::NotRunning { name: self.plan.name.clone() })?;
@@ -86,7 +127,17 @@ impl Joiner {
         let Some(child) = sys::fork(alone)? else {
             drop(report);
             let (reporter, slave) = (OwnedFd::from(reporter), pty.as_ref().map(|pty| &pty.slave));
-            let failure = self.become_command(capabilities, &profile, slave, terminals, &reporter);
+            let become_it = self.prepare(capabilities, &profile, slave, terminals, &reporter);
+            let failure = match (become_it, task) {
+                (Err(failure), _) => failure,
+                (Ok(account), Task::Command) => {
+                    execute(&self.request.command, &self.environment(terminals.contains(&true), &account))
+                }
+                (Ok(_), Task::Function(function)) => {
+                    drop(reporter);
+                    sys::exit_child(call(function).into());
+                }
+            };
             write_all(&reporter, failure.reason.as_bytes());
             sys::exit_child(failure.code);
         };
@@ -134,19 +185,17 @@ impl Joiner {
         Ok(nix::unistd::setresuid(0.into(), 0.into(), 0.into())?)
     }
 
-    /// In the child. Says why the command cannot be executed, and with which status to end.
-    fn become_command(
+    /// In the child: makes it a process of the container. Says why it cannot, and with which status to end.
+    fn prepare(
         &self,
         capabilities: Bounds,
         profile: &LinuxSeccomp,
         slave: Option<&OwnedFd>,
         terminals: [bool; 3],
         report: &OwnedFd,
-    ) -> Failure {
-        let account = match account::find(&self.request.user) {
-            Ok(account) => account,
-            Err(error) => return Failure { reason: chain(&error), code: CANNOT_RUN },
-        };
+    ) -> Result<Account, Failure> {
+        let account = account::find(&self.request.user);
+        let account = account.map_err(|error| Failure { reason: chain(&error), code: CANNOT_RUN })?;
         let prepared = (|| {
             if let Some(slave) = slave {
                 take_terminal(slave, terminals)?;
@@ -160,18 +209,20 @@ impl Joiner {
             nix::unistd::setgroups(&[])?;
             nix::unistd::setresgid(0.into(), 0.into(), 0.into())?;
             nix::unistd::setresuid(0.into(), 0.into(), 0.into())?;
-            if self.plan.no_new_privileges {
+            if self.plan.no_new_privileges || self.request.no_new_privileges {
                 rustix::thread::set_no_new_privs(true)?;
             }
             libcontainer::seccomp::initialize_seccomp(profile).map_err(io::Error::other)?;
             capabilities.apply()?;
             become_user(&account)
         })();
-        if let Err(error) = prepared {
-            return Failure { reason: format!("cannot prepare the process: {}", chain(&error)), code: CANNOT_RUN };
-        }
+        let prepared: io::Result<()> = prepared;
+        prepared.map_err(|error| Failure {
+            reason: format!("cannot prepare the process: {}", chain(&error)),
+            code: CANNOT_RUN,
+        })?;
         sys::reset_signals();
-        execute(&self.request.command, &self.environment(terminals.contains(&true), &account))
+        Ok(account)
     }
 
     fn environment(&self, has_terminal: bool, account: &Account) -> Vec<String> {
@@ -191,6 +242,13 @@ impl Joiner {
         }
         last
     }
+}
+
+/// Runs a function of the calling program to its end, as Rust would run `main`.
+fn call(function: &mut dyn FnMut() -> u8) -> u8 {
+    let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(function)).unwrap_or(PANICKED);
+    let _ = io::stdout().flush();
+    code
 }
 
 /// Why a command was not executed, and the status that says so: 127 when there is none, 126 otherwise, as a shell has
@@ -338,3 +396,5 @@ const PASSED_ON: [Signal; 7] = [
 ];
 const NOT_FOUND: i32 = 127;
 const CANNOT_RUN: i32 = 126;
+/// How Rust ends a program that panics.
+const PANICKED: u8 = 101;

@@ -19,13 +19,14 @@ use terminal::ExitStatus;
 
 use super::cgroup::Cgroup;
 use super::error::{Error, chain, failed};
+use super::hooks::Moment;
 use super::plan::Plan;
 use super::process::Process;
 use super::room::Room;
 use super::state::StateDir;
 use super::sys::SingleThread;
+use super::{network, sys, ttys, unmounted};
 use super::{signal, spec};
-use super::{sys, ttys, unmounted};
 
 /// What the launcher tells the monitor, one line of JSON on its standard output.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -74,7 +75,7 @@ fn make(
     plan: &Plan,
     monitor: &UnixStream,
 ) -> Result<libcontainer::container::Container, String> {
-    let room = prepare(alone, state, plan).map_err(|error| chain(&error))?;
+    let room = prepare(alone, state, plan, monitor).map_err(|error| chain(&error))?;
     let laid = ttys::lay(&plan.ttys, &room.bundle.join("pts"), &spec::devpts(plan)).map_err(|error| chain(&error))?;
     let spec = spec::build(&room.plan, &room.rootfs, &room.cgroup, &room.view, &laid).map_err(|error| chain(&error))?;
     laid.send(monitor).map_err(|error| chain(&error))?;
@@ -94,7 +95,7 @@ fn make(
 }
 
 /// Takes the calling process as close to the container as the engine lets us.
-fn prepare(alone: SingleThread, state: &StateDir, plan: &Plan) -> Result<Room, Error> {
+fn prepare(alone: SingleThread, state: &StateDir, plan: &Plan, monitor: &UnixStream) -> Result<Room, Error> {
     let cgroup = Cgroup::of(state)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     if let Err(error) = sys::join_new_session_keyring() {
@@ -102,18 +103,26 @@ fn prepare(alone: SingleThread, state: &StateDir, plan: &Plan) -> Result<Room, E
     }
     if !plan.idmap.is_empty() {
         cgroup.join_all()?;
-        return Room::enter(alone, state, plan, &cgroup);
+        return Room::enter(alone, state, plan, &cgroup, monitor);
     }
     cgroup.join_what_the_engine_does_not()?;
-    let network = if spec::has_own_network(plan) { CloneFlags::CLONE_NEWNET } else { CloneFlags::empty() };
+    let network = if plan.network.is_own() { CloneFlags::CLONE_NEWNET } else { CloneFlags::empty() };
     unmounted::enter_own_mount_namespace(network)?;
-    if spec::has_own_network(plan) {
+    if plan.network.is_own() {
         sys::bring_up_loopback().map_err(failed("bring up the interface", "lo"))?;
     }
+    network::send(&plan.network, monitor)?;
+    run_pre_mount_hooks(plan)?;
     let scratch = state.file("cgroup");
     std::fs::create_dir_all(&scratch).map_err(failed("create", &scratch))?;
     let view = cgroup.mount_view(&scratch)?;
     Room::in_state(state, plan, view, cgroup.engine_path())
+}
+
+/// Only in a mount namespace that becomes the container's.
+pub(crate) fn run_pre_mount_hooks(plan: &Plan) -> Result<(), Error> {
+    let run = plan.hooks.run(&plan.subject(), Moment::PreMount, &[]);
+    run.map_err(|reason| Error::Start { name: plan.name.clone(), reason })
 }
 
 fn report(launch: &Launch) -> Result<(), Error> {

@@ -22,14 +22,16 @@ use super::console::{ConsoleLog, ConsoleSocket};
 use super::error::{Error, chain, failed};
 use super::executable::Executable;
 use super::halt;
+use super::hooks::Moment;
 use super::launcher::Launch;
+use super::network::Connection;
 use super::plan::Plan;
 use super::process::Process;
 use super::relay::{RawMode, Relay, write_all};
 use super::signal;
 use super::state::{End, Record, StateDir};
 use super::terminals::Terminals;
-use super::{sys, ttys, unmounted};
+use super::{network, sys, ttys, unmounted};
 
 /// What the monitor tells who started it, one line of JSON on its standard output.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -80,6 +82,7 @@ struct Monitor {
     cgroup: Cgroup,
     record: Record,
     signals: SignalFd,
+    connection: Connection,
     is_attached: bool,
 }
 
@@ -105,7 +108,7 @@ impl Monitor {
         mask.thread_block().map_err(failed("block signals in", "/proc/self"))?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .map_err(failed("read signals of", "/proc/self"))?;
-        Ok(Self { state, plan, cgroup, record, signals, is_attached })
+        Ok(Self { state, plan, cgroup, record, signals, connection: Connection::default(), is_attached })
     }
 
     fn run(&mut self, tell: &mut dyn FnMut(&Report)) -> Result<End, Error> {
@@ -115,6 +118,7 @@ impl Monitor {
                 Ok(launched) => launched,
                 Err(reason) => {
                     tracing::error!("{reason}");
+                    self.disconnect("stop");
                     self.clean(None)?;
                     if is_first {
                         tell(&Report::Failed(reason));
@@ -128,7 +132,10 @@ impl Monitor {
                 is_first = false;
             }
             let end = self.watch(init, &mut terminals)?;
-            if end != End::Killed(REBOOT) || self.is_stopping() {
+            let reboots = end == End::Killed(REBOOT) && !self.is_stopping();
+            self.run_hooks_of_the_end(Moment::Stop, if reboots { "reboot" } else { "stop" });
+            self.disconnect(if reboots { "reboot" } else { "stop" });
+            if !reboots {
                 break end;
             }
             tracing::info!("The container asked for a reboot");
@@ -143,8 +150,24 @@ impl Monitor {
         Ok(end)
     }
 
+    /// Takes the container off the network.
+    fn disconnect(&mut self, target: &str) {
+        std::mem::take(&mut self.connection).end(&self.plan);
+        self.record.helper = None;
+        self.run_hooks_of_the_end(Moment::PostStop, target);
+    }
+
+    /// Whatever they say, the container has ended.
+    fn run_hooks_of_the_end(&self, moment: Moment, target: &str) {
+        let target = [("LXC_TARGET", target.to_owned())];
+        if let Err(reason) = self.plan.hooks.run(&self.plan.subject(), moment, &target) {
+            tracing::warn!("{reason}");
+        }
+    }
+
     /// Makes the container and lets its init go.
     fn launch(&mut self) -> Result<(Process, Terminals), String> {
+        self.plan.hooks.run(&self.plan.subject(), Moment::PreStart, &[])?;
         self.cgroup.create(&self.plan.limits).map_err(|error| match error {
             CreateError::System(error) => chain(&error),
             CreateError::Limit(problem) => problem.to_string(),
@@ -161,12 +184,20 @@ impl Monitor {
         let mut launcher = Launcher::spawn(command, self.state.file("monitor.log"))?;
         drop(to_monitor);
         let outcome = (|| {
+            if !self.plan.network.interfaces().is_empty()
+                && let Some(namespaces) = network::take(&from_launcher).map_err(|error| chain(&error))?
+            {
+                self.connection = Connection::make(&self.plan, &namespaces)?;
+            }
             let pid = launcher.made()?;
             let init = Process::find(pid).ok_or("its init died before it was let go")?;
             let console = socket.accept().map_err(|error| chain(&error))?;
             let ttys = ttys::take(&self.plan.ttys, &from_launcher).map_err(|error| chain(&error))?;
             let terminals = Terminals::listen(console, ttys).map_err(|error| chain(&error))?;
             self.record.init = Some(init);
+            self.record.helper = self.connection.helper();
+            let more = [("LXC_PID", pid.to_string())];
+            self.plan.hooks.run(&self.plan.subject(), Moment::StartHost, &more)?;
             self.record.is_started = true;
             self.state.write_record(&self.record).map_err(|error| chain(&error))?;
             launcher.let_go()?;

@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use rustix::mount::{FsOpenFlags, fsconfig_create, fsconfig_set_string, fsopen};
 use serde::{Deserialize, Serialize};
 
 use super::backing::Backing;
@@ -15,6 +16,28 @@ pub(crate) struct Mount {
     pub(crate) target: PathBuf,
     pub(crate) kind: String,
     pub(crate) options: Vec<String>,
+    /// `optional`: what cannot be done is left out.
+    pub(crate) is_optional: bool,
+    /// `idmap=container`: owners are shown through the container's map.
+    pub(crate) is_idmapped: bool,
+}
+
+impl Mount {
+    /// Whether it shows a part of the host.
+    pub(crate) fn is_bind(&self) -> bool {
+        self.kind == "bind"
+    }
+
+    /// Whether the calling process could mount it. A file system that is no bind mount may not be for user namespaces,
+    /// or not be in this kernel.
+    pub(crate) fn is_possible(&self) -> bool {
+        let try_mount = || {
+            let context = fsopen(self.kind.as_str(), FsOpenFlags::FSOPEN_CLOEXEC)?;
+            fsconfig_set_string(&context, "source", &self.source)?;
+            fsconfig_create(&context)
+        };
+        self.is_bind() || try_mount().is_ok()
+    }
 }
 
 /// Reads the lines and leaves out optional mounts that cannot be done.
@@ -28,8 +51,6 @@ pub(crate) fn plan(lines: &[String], rootfs: &Backing) -> Result<Vec<Mount>, Con
 
 struct Line {
     mount: Mount,
-    is_bind: bool,
-    is_optional: bool,
     creates_target: bool,
 }
 
@@ -48,6 +69,7 @@ impl Line {
             options.retain(|option| !wanted(option));
             options.len() < before
         };
+        let is_idmapped = take(|option| option == "idmap=container");
         let is_optional = take(|option| option == "optional");
         let creates_target = take(|option| option == "create=dir" || option == "create=file");
         let is_relative = take(|option| option == "relative");
@@ -66,17 +88,18 @@ impl Line {
         }
         let target = Path::new("/").join(target);
         let kind = if is_bind { "bind".to_owned() } else { kind };
-        Ok(Self { mount: Mount { source, target, kind, options }, is_bind, is_optional, creates_target })
+        Ok(Self { mount: Mount { source, target, kind, options, is_optional, is_idmapped }, creates_target })
     }
 
     fn resolve(self, rootfs: &Backing) -> Result<Option<Mount>, ConfigProblem> {
-        if self.is_bind && !self.mount.source.exists() {
-            return if self.is_optional { Ok(None) } else { Err(ConfigProblem::MissingMountSource(self.mount.source)) };
+        let is_optional = self.mount.is_optional;
+        if self.mount.is_bind() && !self.mount.source.exists() {
+            return if is_optional { Ok(None) } else { Err(ConfigProblem::MissingMountSource(self.mount.source)) };
         }
         // What is on one of our own file systems appears only when they are mounted; the engine makes the target there.
         let is_ours = OWN.iter().any(|own| self.mount.target.starts_with(own));
         if !self.creates_target && !is_ours && !rootfs.contains(&self.mount.target) {
-            return if self.is_optional { Ok(None) } else { Err(ConfigProblem::MissingMountTarget(self.mount.target)) };
+            return if is_optional { Ok(None) } else { Err(ConfigProblem::MissingMountTarget(self.mount.target)) };
         }
         Ok(Some(self.mount))
     }

@@ -1,21 +1,29 @@
 //! One start of a container, worked out in full: what the monitor, the launcher and every later `exec` go by.
 
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 
 use super::auto_mount::AutoMounts;
 use super::backing::{Backing, Options};
 use super::capability::Capabilities;
 use super::error::ConfigProblem;
+use super::hooks::{Hooks, Subject};
 use super::idmap::IdMap;
 use super::mount::{self, Mount};
-use super::settings::{Limit, Network, Settings};
+use super::network::Network;
+use super::settings::{Limit, Settings};
 use super::ttys::Ttys;
 
 /// `plan.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Plan {
     pub(crate) name: String,
+    /// The container's `config`.
+    pub(crate) config: PathBuf,
     pub(crate) rootfs: Backing,
+    /// Its value in the configuration without the kind, for hooks.
+    pub(crate) rootfs_path: String,
     pub(crate) rootfs_options: Options,
     pub(crate) hostname: String,
     pub(crate) is_32_bit: bool,
@@ -27,6 +35,7 @@ pub(crate) struct Plan {
     pub(crate) capabilities: Capabilities,
     pub(crate) no_new_privileges: bool,
     pub(crate) network: Network,
+    pub(crate) hooks: Hooks,
     pub(crate) pty_max: u32,
     pub(crate) ttys: Ttys,
     pub(crate) sysctl: Vec<(String, String)>,
@@ -42,6 +51,7 @@ impl Plan {
     /// must have its source.
     pub(crate) fn new(
         name: &str,
+        config: &Path,
         settings: Settings,
         limits: Vec<Limit>,
         command: Vec<String>,
@@ -56,6 +66,8 @@ impl Plan {
         };
         Ok(Self {
             name: name.to_owned(),
+            config: config.to_owned(),
+            rootfs_path: rootfs.path(),
             rootfs,
             rootfs_options: settings.rootfs_options,
             hostname: settings.hostname.unwrap_or_else(|| name.to_owned()),
@@ -68,6 +80,7 @@ impl Plan {
             capabilities: settings.capabilities,
             no_new_privileges: settings.no_new_privileges,
             network: settings.network,
+            hooks: settings.hooks,
             pty_max: settings.pty_max.unwrap_or(PTY_MAX),
             ttys: settings.ttys,
             sysctl: settings.sysctl,
@@ -76,6 +89,11 @@ impl Plan {
             stop_signal: settings.stop_signal,
             idmap: settings.idmap,
         })
+    }
+
+    /// What hooks are told of.
+    pub(crate) fn subject(&self) -> Subject<'_> {
+        Subject { name: &self.name, config: &self.config, rootfs: &self.rootfs_path }
     }
 
     /// What every process of the container has in its environment, whatever is configured.
@@ -112,7 +130,7 @@ mod tests {
     fn defaults_fill_what_the_configuration_leaves_open() {
         let dir = tempfile::tempdir().unwrap();
         let settings = Settings { rootfs: Some(Backing::Directory(dir.path().to_owned())), ..Settings::default() };
-        let plan = Plan::new("web1", settings, Vec::new(), Vec::new()).unwrap();
+        let plan = Plan::new("web1", Path::new("/lxc/web1/config"), settings, Vec::new(), Vec::new()).unwrap();
         assert_eq!((plan.hostname.as_str(), plan.directory.as_str()), ("web1", "/"));
         assert_eq!(plan.command, ["/sbin/init"]);
         assert!(plan.environment().contains(&"container=lxc".to_owned()));
@@ -124,14 +142,21 @@ mod tests {
         let init = Some(vec!["/bin/init".to_owned()]);
         let settings =
             Settings { rootfs: Some(Backing::Directory(dir.path().to_owned())), init, ..Settings::default() };
-        let plan = Plan::new("web1", settings, Vec::new(), vec!["sleep".to_owned(), "9".to_owned()]).unwrap();
+        let plan = Plan::new(
+            "web1",
+            Path::new("/lxc/web1/config"),
+            settings,
+            Vec::new(),
+            vec!["sleep".to_owned(), "9".to_owned()],
+        )
+        .unwrap();
         assert_eq!(plan.command, ["sleep", "9"]);
     }
 
     #[test]
     fn a_missing_root_file_system_is_refused() {
         let settings = Settings { rootfs: Some(Backing::Directory("/nowhere/rootfs".into())), ..Settings::default() };
-        let problem = Plan::new("web1", settings, Vec::new(), Vec::new()).unwrap_err();
+        let problem = Plan::new("web1", Path::new("/lxc/web1/config"), settings, Vec::new(), Vec::new()).unwrap_err();
         assert_eq!(problem, ConfigProblem::MissingRootfs("/nowhere/rootfs".into()));
     }
 }

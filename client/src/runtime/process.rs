@@ -45,6 +45,14 @@ impl Process {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
         self.is_alive().then(|| SignalHandling::parse(&status))
     }
+
+    /// Whether the process sits in sigtimedwait(2), as the init of busybox does. The kernel does not show what it waits
+    /// for, and shows it as not blocked meanwhile.
+    pub(crate) fn waits_for_signals(self) -> bool {
+        let call = std::fs::read_to_string(format!("/proc/{}/syscall", self.pid)).unwrap_or_default();
+        let number = call.split(' ').next().and_then(|number| number.parse().ok());
+        number == Some(libc::SYS_rt_sigtimedwait) && self.is_alive()
+    }
 }
 
 /// Which signals a process blocks and which it catches: bit `n - 1` is signal `n`.

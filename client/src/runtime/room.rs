@@ -5,6 +5,7 @@
 //! its owner's ids, and put up in the room when it has become root.
 
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
@@ -14,11 +15,11 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use super::backing::{self, Backing};
 use super::cgroup::Cgroup;
 use super::error::{Error, failed};
+use super::idmapped::{self, Idmapped};
 use super::plan::Plan;
-use super::settings::Network;
 use super::state::StateDir;
 use super::sys::{self, SingleThread};
-use super::{unmounted, user_namespace};
+use super::{launcher, network, unmounted, user_namespace};
 
 /// Where things are for the engine.
 #[derive(Debug)]
@@ -48,8 +49,10 @@ impl Room {
                 target
             }
         };
+        let mut plan = plan.clone();
+        plan.mounts.retain(|entry| !entry.is_optional || entry.is_possible());
         Ok(Self {
-            plan: plan.clone(),
+            plan,
             rootfs,
             bundle: state.path().to_owned(),
             engine: state.file("engine"),
@@ -60,16 +63,25 @@ impl Room {
     }
 
     /// Enters a new user namespace and furnishes a room in it.
-    pub(crate) fn enter(alone: SingleThread, state: &StateDir, plan: &Plan, cgroup: &Cgroup) -> Result<Self, Error> {
+    pub(crate) fn enter(
+        alone: SingleThread,
+        state: &StateDir,
+        plan: &Plan,
+        cgroup: &Cgroup,
+        monitor: &UnixStream,
+    ) -> Result<Self, Error> {
+        let idmapped = idmapped::make(alone, plan)?;
         let namespace = |error| failed("make a user namespace for", state.path())(error);
         user_namespace::enter(alone, &plan.idmap).map_err(namespace)?;
-        let network = if plan.network == Network::Host { CloneFlags::empty() } else { CloneFlags::CLONE_NEWNET };
+        let network = if plan.network.is_own() { CloneFlags::CLONE_NEWNET } else { CloneFlags::empty() };
         unmounted::enter_own_mount_namespace(network)?;
-        let held = Held::new(state, plan)?;
+        network::send(&plan.network, monitor)?;
+        let held = Held::new(state, plan, idmapped)?;
         user_namespace::become_root().map_err(failed("become root of the namespace for", state.path()))?;
-        if plan.network != Network::Host {
+        if plan.network.is_own() {
             sys::bring_up_loopback().map_err(failed("bring up the interface", "lo"))?;
         }
+        launcher::run_pre_mount_hooks(plan)?;
         let room = Path::new(ROOM);
         mount(Some("tmpfs"), room, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some("mode=755,uid=0,gid=0"))
             .map_err(failed("mount a tmpfs on", room))?;
@@ -94,12 +106,12 @@ impl Room {
 struct Held {
     rootfs: backing::Held,
     console: OwnedFd,
-    /// Each with whether it is a directory, in the order of the plan's bind mounts.
-    sources: Vec<(OwnedFd, bool)>,
+    /// Each with whether it is a directory, in the order of the plan's bind mounts. None for one that is left out.
+    sources: Vec<Option<(OwnedFd, bool)>>,
 }
 
 impl Held {
-    fn new(state: &StateDir, plan: &Plan) -> Result<Self, Error> {
+    fn new(state: &StateDir, plan: &Plan, mut idmapped: Idmapped) -> Result<Self, Error> {
         let hold = |path: &Path, is_recursive| {
             let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
             if is_recursive {
@@ -107,20 +119,25 @@ impl Held {
             }
             open_tree(rustix::fs::CWD, path, flags).map_err(failed("take hold of", path))
         };
-        let binds = plan.mounts.iter().filter(|entry| entry.kind == "bind");
-        let sources = binds.map(|entry| {
+        let mut sources = Vec::new();
+        for entry in plan.mounts.iter().filter(|entry| entry.is_bind()) {
             let is_recursive = entry.options.iter().any(|option| option == "rbind");
-            Ok((hold(&entry.source, is_recursive)?, entry.source.is_dir()))
-        });
+            let mapped = if entry.is_idmapped { idmapped.take(&entry.source) } else { None };
+            let held = mapped.map_or_else(|| hold(&entry.source, is_recursive), Ok);
+            sources.push(match held {
+                Err(_) if entry.is_optional => None,
+                held => Some((held?, entry.source.is_dir())),
+            });
+        }
         Ok(Self {
-            rootfs: plan.rootfs.hold()?,
+            rootfs: plan.rootfs.hold_with(&mut idmapped)?,
             console: hold(&state.file("console.sock"), false)?,
-            sources: sources.collect::<Result<_, Error>>()?,
+            sources,
         })
     }
 
     /// The plan with the sources of its mounts in the room, and the root file system.
-    fn put_up(self, plan: &Plan, room: &Path) -> Result<(Plan, PathBuf), Error> {
+    fn put_up(mut self, plan: &Plan, room: &Path) -> Result<(Plan, PathBuf), Error> {
         let put = |mount: OwnedFd, target: PathBuf, is_directory| {
             let made = if is_directory { std::fs::create_dir(&target) } else { std::fs::write(&target, "") };
             made.map_err(failed("create", &target))?;
@@ -128,12 +145,20 @@ impl Held {
             Ok::<_, Error>(target)
         };
         let mut plan = plan.clone();
+        self.rootfs.settle(room)?;
         let rootfs = put(self.rootfs.into_mount(&plan.rootfs_options)?, room.join("rootfs"), true)?;
         put(self.console, room.join("console.sock"), false)?;
-        let binds = plan.mounts.iter_mut().filter(|entry| entry.kind == "bind");
-        for (number, (entry, (mount, is_directory))) in binds.zip(self.sources).enumerate() {
-            entry.source = put(mount, room.join(format!("source-{number}")), is_directory)?;
+        let mut sources = self.sources.into_iter().enumerate();
+        let mut mounts = Vec::new();
+        for mut entry in std::mem::take(&mut plan.mounts) {
+            if !entry.is_bind() {
+                mounts.extend((!entry.is_optional || entry.is_possible()).then_some(entry));
+            } else if let Some((number, Some((mount, is_directory)))) = sources.next() {
+                entry.source = put(mount, room.join(format!("source-{number}")), is_directory)?;
+                mounts.push(entry);
+            }
         }
+        plan.mounts = mounts;
         Ok((plan, rootfs))
     }
 }

@@ -11,7 +11,9 @@ use super::capability::Capabilities;
 use super::config::Item;
 use super::error::ConfigProblem;
 use super::hierarchy::Hierarchies;
+use super::hooks::Hooks;
 use super::idmap::IdMap;
+use super::network::{Network, NetworkConfig};
 use super::signal;
 use super::ttys::Ttys;
 
@@ -33,6 +35,7 @@ pub(crate) struct Settings {
     pub(crate) halt_signal: Option<i32>,
     pub(crate) stop_signal: Option<i32>,
     pub(crate) network: Network,
+    pub(crate) hooks: Hooks,
     pub(crate) pty_max: Option<u32>,
     pub(crate) ttys: Ttys,
     pub(crate) sysctl: Vec<(String, String)>,
@@ -41,16 +44,6 @@ pub(crate) struct Settings {
     /// Whether something is to be run in copies.
     pub(crate) has_clone_hook: bool,
     pub(crate) notices: Vec<Notice>,
-}
-
-/// The container's network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Network {
-    /// The host's own.
-    Host,
-    /// One of its own, with nothing but the loopback interface.
-    #[default]
-    Empty,
 }
 
 /// A value for a file of a cgroup.
@@ -90,9 +83,15 @@ impl Settings {
     /// empty value clears a list.
     pub(crate) fn new(items: &[Item]) -> Result<Self, ConfigProblem> {
         let mut settings = Self::default();
+        let mut network = NetworkConfig::default();
         for item in items {
-            settings.apply(&current_name(&item.key), &item.value)?;
+            if NetworkConfig::knows(&item.key) {
+                network.add(&item.key, &item.value)?;
+            } else {
+                settings.apply(current_name(&item.key), &item.value)?;
+            }
         }
+        settings.network = network.finish(&mut settings.notices)?;
         settings.finish_rootfs()?;
         settings.notices.dedup();
         if !settings.idmap.is_empty() {
@@ -126,11 +125,19 @@ impl Settings {
             "lxc.tty.max" => self.ttys.max = tty_max(value).ok_or_else(|| bad("a number up to 64"))?,
             "lxc.tty.dir" => self.ttys.directory = tty_directory(value).ok_or_else(|| bad("a path below `/dev`"))?,
             "lxc.idmap" => self.idmap.add(value)?,
-            "lxc.hook.clone" => self.has_clone_hook = !value.is_empty(),
+            // The name of a copy is its own without that.
+            "lxc.hook.clone" => self.has_clone_hook = !value.is_empty() && !value.ends_with("/clonehostname"),
+            "lxc.hook" if value.is_empty() => self.hooks = Hooks::default(),
+            _ if key.strip_prefix("lxc.hook.").is_some_and(|name| self.hooks.add(name, value)) => {}
+            "lxc.seccomp.profile" if !is_usual_profile(value) => self.notice(key, "the default profile is used"),
+            "lxc.autodev" if value == "0" => self.notice(key, "`/dev` is made all the same"),
+            "lxc.ephemeral" if value == "1" => self.notice(key, "the container stays when it has ended"),
+            "lxc.console.path" | "lxc.console.logfile" | "lxc.console.rotate" if !value.is_empty() => {
+                self.notice(key, "it is not done; `rootcellar logs` shows what the console said");
+            }
             "lxc.apparmor.profile" if Path::new("/sys/kernel/security/apparmor").exists() && value != "unconfined" => {
                 self.notice(key, "no profile is applied");
             }
-            _ if key.starts_with("lxc.net.") => self.apply_network(key, value),
             _ if key.starts_with("lxc.sysctl.") => {
                 self.sysctl.push((key.trim_start_matches("lxc.sysctl.").to_owned(), value.to_owned()));
             }
@@ -166,18 +173,6 @@ impl Settings {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         self.mounts.splice(0..0, lines.map(str::to_owned));
         Ok(())
-    }
-
-    fn apply_network(&mut self, key: &str, value: &str) {
-        match (key.rsplit('.').next() == Some("type"), value) {
-            (true, "none") => self.network = Network::Host,
-            (true, "empty" | "") => self.network = Network::Empty,
-            (true, kind) => {
-                self.network = Network::Empty;
-                self.notice(key, &format!("a network of type `{kind}` is not done; the container has only loopback"));
-            }
-            (false, _) => tracing::debug!(key, value, "`{key}` has no effect in the embedded runtime"),
-        }
     }
 
     fn apply_limit(&mut self, key: &str, value: &str) {
@@ -262,8 +257,8 @@ fn is_32_bit(value: &str) -> Option<bool> {
 }
 
 /// The name a key has had since LXC 2.1 (compat level 4).
-fn current_name(key: &str) -> String {
-    let renamed = match key {
+fn current_name(key: &str) -> &str {
+    match key {
         "lxc.rootfs" => "lxc.rootfs.path",
         "lxc.utsname" => "lxc.uts.name",
         "lxc.pts" => "lxc.pty.max",
@@ -275,23 +270,24 @@ fn current_name(key: &str) -> String {
         "lxc.stopsignal" => "lxc.signal.stop",
         "lxc.aa_profile" => "lxc.apparmor.profile",
         "lxc.seccomp" => "lxc.seccomp.profile",
-        _ => match key.strip_prefix("lxc.network.") {
-            Some(rest) => return format!("lxc.net.0.{rest}"),
-            None => key,
-        },
-    };
-    renamed.to_owned()
+        "lxc.environment.runtime" | "lxc.environment.hooks" => "lxc.environment",
+        _ => key,
+    }
+}
+
+/// The profile that LXC's own common configuration names, which ours is like.
+fn is_usual_profile(value: &str) -> bool {
+    value.is_empty() || value.ends_with("/common.seccomp")
 }
 
 /// Keys whose job the embedded runtime does in its own way, and keys for other programs than the one that starts a
 /// container.
-const REPLACED: [&str; 15] = [
+const REPLACED: [&str; 14] = [
     "lxc.apparmor.",
     "lxc.autodev",
     "lxc.console.",
     "lxc.ephemeral",
     "lxc.group",
-    "lxc.hook.destroy",
     "lxc.log.",
     "lxc.monitor.",
     "lxc.rootfs.backend",
@@ -318,10 +314,18 @@ mod tests {
 
     #[test]
     fn keys_that_are_not_done_are_named() {
-        let settings = settings("lxc.hook.pre-start = /x\nlxc.net.0.type = veth\nlxc.net.0.link = br0\n").unwrap();
-        let keys: Vec<&str> = settings.notices.iter().map(|notice| notice.key.as_str()).collect();
-        assert_eq!(keys, ["lxc.hook.pre-start", "lxc.net.0.type"]);
-        assert_eq!(settings.network, Network::Empty);
+        let keys = ["lxc.hook.nonesuch", "lxc.selinux.context", "lxc.prlimit.nofile", "lxc.seccomp.profile"];
+        let settings = settings(&keys.map(|key| format!("{key} = x\n")).concat()).unwrap();
+        assert_eq!(settings.notices.iter().map(|notice| notice.key.as_str()).collect::<Vec<_>>(), keys);
+    }
+
+    #[test]
+    fn what_lxcs_own_common_configuration_says_needs_no_word() {
+        let text = "lxc.seccomp.profile = /usr/share/lxc/config/common.seccomp\nlxc.autodev = 1\nlxc.ephemeral = 0\n\
+                    lxc.hook.clone = /usr/share/lxc/hooks/clonehostname\nlxc.hook.pre-start = /bin/true\n";
+        let settings = settings(text).unwrap();
+        assert_eq!(settings.notices, []);
+        assert!(!settings.has_clone_hook);
     }
 
     #[test]

@@ -5,29 +5,47 @@ use std::path::{Path, PathBuf};
 
 use libcontainer::oci_spec::OciSpecError;
 use libcontainer::oci_spec::runtime::{
-    Capability, Linux, LinuxBuilder, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxNamespaceBuilder,
-    LinuxNamespaceType, LinuxPersonalityBuilder, LinuxPersonalityDomain, Mount, MountBuilder, Process, ProcessBuilder,
-    RootBuilder, Spec, SpecBuilder, UserBuilder,
+    Capability, HookBuilder, Hooks, HooksBuilder, Linux, LinuxBuilder, LinuxCapabilities, LinuxCapabilitiesBuilder,
+    LinuxNamespaceBuilder, LinuxNamespaceType, LinuxPersonalityBuilder, LinuxPersonalityDomain, Mount, MountBuilder,
+    Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
 
 use super::auto_mount::Access;
+use super::hooks::{self, Moment};
 use super::plan::Plan;
 use super::seccomp;
-use super::settings::Network;
 use super::ttys::Laid;
 
 /// The whole specification. `rootfs` is where the root file system is mounted, `cgroup` is where the engine puts the container, `view` is what to show it as
 /// `/sys/fs/cgroup`.
 /// Its process has those of the wanted capabilities that the calling process has.
 pub(crate) fn build(plan: &Plan, rootfs: &Path, cgroup: &Path, view: &Path, ttys: &Laid) -> Result<Spec, OciSpecError> {
-    SpecBuilder::default()
+    let spec = SpecBuilder::default()
         .version("1.0.2")
         .root(RootBuilder::default().path(rootfs).readonly(plan.rootfs_options.is_readonly).build()?)
         .hostname(&plan.hostname)
         .mounts(mounts(plan, view, ttys)?)
         .process(process(plan)?)
-        .linux(linux(plan, cgroup)?)
-        .build()
+        .linux(linux(plan, cgroup)?);
+    match hooks(plan, rootfs)? {
+        Some(hooks) => spec.hooks(hooks).build(),
+        None => spec.build(),
+    }
+}
+
+/// Those that run in the container's namespaces. The engine gives its own account on their standard input.
+fn hooks(plan: &Plan, rootfs: &Path) -> Result<Option<Hooks>, OciSpecError> {
+    let of = |moment| {
+        let environment = plan.hooks.engine_environment(&plan.subject(), moment, rootfs);
+        let hooks = plan.hooks.for_engine(&plan.name, moment).into_iter();
+        hooks.map(move |words| HookBuilder::default().path(hooks::shell()).args(words).env(environment.clone()).build())
+    };
+    let created = of(Moment::Mount).chain(of(Moment::Autodev)).collect::<Result<Vec<_>, _>>()?;
+    let started = of(Moment::Start).collect::<Result<Vec<_>, _>>()?;
+    if created.is_empty() && started.is_empty() {
+        return Ok(None);
+    }
+    HooksBuilder::default().create_container(created).start_container(started).build().map(Some)
 }
 
 fn process(plan: &Plan) -> Result<Process, OciSpecError> {
@@ -108,7 +126,7 @@ fn mounts(plan: &Plan, view: &Path, ttys: &Laid) -> Result<Vec<Mount>, OciSpecEr
         cgroup.push("rro");
     }
     // Only who owns the network may mount a file system that shows it.
-    let sys = if plan.idmap.is_empty() || has_own_network(plan) {
+    let sys = if plan.idmap.is_empty() || plan.network.is_own() {
         mount("sysfs", "/sys", "sysfs", &sys)?
     } else {
         mount("/sys", "/sys", "bind", &["rbind", "nosuid", "noexec", "nodev", "ro"])?
@@ -123,7 +141,7 @@ fn mounts(plan: &Plan, view: &Path, ttys: &Laid) -> Result<Vec<Mount>, OciSpecEr
         mount("mqueue", "/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"])?,
         mount("tmpfs", "/run", "tmpfs", &["nosuid", "nodev", "mode=755"])?,
     ];
-    if plan.auto_mounts.proc == Access::Mixed && has_own_network(plan) {
+    if plan.auto_mounts.proc == Access::Mixed && plan.network.is_own() {
         // The settings of the container's own network are its own. The engine binds `/proc/sys` onto itself later, with
         // what is mounted below.
         mounts.push(mount("/proc/sys/net", "/proc/sys/net", "bind", &["bind", "nosuid", "noexec", "nodev"])?);
@@ -177,11 +195,6 @@ const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
 
 const TTY_GROUP: u32 = 5;
 
-/// Whether the launcher has to make a network namespace.
-pub(crate) fn has_own_network(plan: &Plan) -> bool {
-    plan.network == Network::Empty
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,7 +205,7 @@ mod tests {
     fn plan(change: impl FnOnce(&mut Settings)) -> Plan {
         let mut settings = Settings { rootfs: Some(Backing::Directory("/".into())), ..Settings::default() };
         change(&mut settings);
-        Plan::new("web1", settings, Vec::new(), Vec::new()).unwrap()
+        Plan::new("web1", Path::new("/lxc/web1/config"), settings, Vec::new(), Vec::new()).unwrap()
     }
 
     fn spec(plan: &Plan) -> Spec {

@@ -106,11 +106,19 @@ fn plan(
     let name = container.name.to_string();
     let file = container.directory().join("config");
     let wrong = |file, problem| Error::Config { name: name.clone(), file, problem };
+    let is_root = rustix::process::geteuid().is_root();
     let mut settings = settings(container)?;
     let (limits, unkept) = settings.limits(hierarchies);
     let mut notices = std::mem::take(&mut settings.notices);
     notices.extend(unkept);
-    let plan = Plan::new(&name, settings, limits, options.command.clone()).map_err(|problem| wrong(file, problem))?;
+    settings.network = std::mem::take(&mut settings.network).possible_here(&mut notices);
+    let may_idmap = is_root && !settings.idmap.is_empty();
+    if !may_idmap && settings.rootfs_options.idmap == Some(true) {
+        let effect = "owners are not mapped: that is for containers with `lxc.idmap` that root starts".to_owned();
+        notices.push(Notice { key: "lxc.rootfs.options".to_owned(), effect });
+    }
+    let plan =
+        Plan::new(&name, &file, settings, limits, options.command.clone()).map_err(|problem| wrong(file, problem))?;
     Ok((plan, notices))
 }
 

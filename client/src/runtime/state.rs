@@ -49,6 +49,8 @@ pub(crate) struct Record {
     pub(crate) monitor: Process,
     /// The container's first process, once there is one.
     pub(crate) init: Option<Process>,
+    /// The program that carries a plain user's network, where there is one.
+    pub(crate) helper: Option<Process>,
     /// Whether init has been told to go.
     pub(crate) is_started: bool,
     /// How the container ended, when it did not end well.
@@ -185,7 +187,14 @@ impl StateDir {
 impl Record {
     /// The record of a monitor that has just started.
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { boot_id: boot_id()?, monitor: Process::current()?, init: None, is_started: false, end: None })
+        Ok(Self {
+            boot_id: boot_id()?,
+            monitor: Process::current()?,
+            init: None,
+            helper: None,
+            is_started: false,
+            end: None,
+        })
     }
 }
 

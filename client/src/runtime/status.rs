@@ -49,6 +49,8 @@ pub struct Status {
     pub state: State,
     /// Whether a monitor watches it. A container whose monitor was killed runs on; nobody restarts it or cleans up.
     pub is_watched: bool,
+    /// Whether its network was carried by a program that has ended.
+    pub has_lost_network: bool,
     /// How init ended, when it ended badly of its own accord.
     pub end: Option<End>,
     pub(crate) init: Option<Process>,
@@ -62,7 +64,7 @@ impl Status {
     }
 
     fn new(state: State) -> Self {
-        Self { state, is_watched: false, end: None, init: None, monitor: None }
+        Self { state, is_watched: false, has_lost_network: false, end: None, init: None, monitor: None }
     }
 }
 
@@ -99,7 +101,8 @@ fn of_record(record: &Record, is_stopping: bool) -> Status {
         (_, Some(_)) => State::Stopping,
         (_, None) => State::Aborted,
     };
-    Status { state, is_watched: monitor.is_some(), end: record.end, init, monitor }
+    let has_lost_network = init.is_some() && record.helper.is_some_and(|helper| !helper.is_alive());
+    Status { state, is_watched: monitor.is_some(), has_lost_network, end: record.end, init, monitor }
 }
 
 /// Whether liblxc runs the container: it then listens on an abstract socket named after the container's directory (lxc

@@ -63,6 +63,33 @@ pub(crate) fn stop(container: &Container, options: &StopOptions) -> Result<Stopp
     Ok(stopped)
 }
 
+/// Halts a container and never kills it.
+pub(crate) fn shut_down(container: &Container, timeout: Duration) -> Result<bool, Error> {
+    let status = settled(container);
+    let Some(init) = status.init else { return Err(container.not_running()) };
+    let Some(pidfd) = init.open() else { return Ok(true) };
+    let plan = container.state.plan()?;
+    let Some(number) = halt_signal(container, &plan, init) else { return Ok(false) };
+    let marker = container.state.file(STOPPING);
+    std::fs::write(&marker, "").map_err(failed("write", &marker))?;
+    let asked = signal::send(&pidfd, number).map_err(failed("send a signal to the init of", container.directory()));
+    asked.and_then(|()| Cgroup::of(&container.state)?.thaw())?;
+    let has_ended = wait(&pidfd, timeout).map_err(failed("wait for the init of", container.directory()))?;
+    if !has_ended {
+        // It goes on as if it had not been asked.
+        let _ = std::fs::remove_file(marker);
+        return Ok(false);
+    }
+    if let Some(monitor) = status.monitor.and_then(Process::open) {
+        wait(&monitor, PATIENCE).map_err(failed("wait for the monitor of", container.directory()))?;
+    }
+    let _lock = Lock::take(container)?;
+    if status::of_locked(&container.state).state == State::Aborted {
+        container.clean()?;
+    }
+    Ok(true)
+}
+
 /// The status, once a start that is under way has come to something.
 fn settled(container: &Container) -> Status {
     let patience = Instant::now() + PATIENCE;

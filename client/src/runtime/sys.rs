@@ -109,6 +109,20 @@ pub(crate) fn create_subvolume(parent: impl AsFd, name: &std::ffi::CStr) -> io::
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Shows the owners of files on a mount that has no place yet as they are in a user namespace.
+pub(crate) fn set_idmap(mount: impl AsFd, user_namespace: impl AsFd) -> io::Result<()> {
+    // SAFETY: zeros are a valid value: the structure holds integers.
+    let mut attributes: libc::mount_attr = unsafe { std::mem::zeroed() };
+    attributes.attr_set = libc::MOUNT_ATTR_IDMAP;
+    attributes.userns_fd = u64::try_from(user_namespace.as_fd().as_raw_fd()).map_err(io::Error::other)?;
+    let (mount, size) = (mount.as_fd().as_raw_fd(), size_of::<libc::mount_attr>());
+    // SAFETY: the path is a static string, and the kernel reads one structure of this size, which lives through the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_mount_setattr, mount, c"".as_ptr(), libc::AT_EMPTY_PATH, &raw const attributes, size)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// The time here and now in the form that strftime(3) describes. Nothing when the machine cannot tell.
 pub(crate) fn local_time(form: &str) -> String {
     let Ok(form) = std::ffi::CString::new(form) else { return String::new() };

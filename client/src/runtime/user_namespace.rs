@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};
@@ -35,6 +36,28 @@ pub(crate) fn enter(alone: SingleThread, map: &IdMap) -> io::Result<()> {
     let end = waitpid(child, None)?;
     unshared?;
     if matches!(end, WaitStatus::Exited(_, 0)) { Ok(()) } else { Err(io::Error::other(reason.trim().to_owned())) }
+}
+
+/// A user namespace with this map, which is nobody's but for the descriptor.
+pub(crate) fn descriptor(alone: SingleThread, map: &IdMap) -> io::Result<OwnedFd> {
+    let (mut said, mut says) = io::pipe()?;
+    let (stays, end) = io::pipe()?;
+    let Some(child) = sys::fork(alone).map_err(|error| io::Error::other(super::error::chain(&error)))? else {
+        drop((said, end));
+        let entered = enter(alone, map);
+        let _ = says.write_all(entered.as_ref().map_or_else(ToString::to_string, |()| String::new()).as_bytes());
+        drop(says);
+        let _ = { stays }.read(&mut [0; 1]);
+        sys::exit_child(i32::from(entered.is_err()));
+    };
+    drop((says, stays));
+    let mut reason = String::new();
+    let read = said.read_to_string(&mut reason);
+    let namespace = File::open(format!("/proc/{child}/ns/user"));
+    drop(end);
+    let ended = waitpid(child, None)?;
+    read?;
+    if matches!(ended, WaitStatus::Exited(_, 0)) { Ok(namespace?.into()) } else { Err(io::Error::other(reason)) }
 }
 
 /// Takes the ids of the namespace's root, with no other groups.

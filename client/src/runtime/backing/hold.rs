@@ -4,17 +4,18 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
-    fsmount, fsopen, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 
 use super::{Backing, DELTA, Options, WORK};
 use crate::runtime::error::{Error, failed};
+use crate::runtime::idmapped::Idmapped;
 
 /// A root file system that was taken hold of.
 #[derive(Debug)]
@@ -22,14 +23,30 @@ pub(crate) enum Held {
     /// A mount of the directory.
     Tree(OwnedFd),
     /// The layers of an overlay, the uppermost first, the directory that changes go to, and its name in that.
-    Layers { lowers: Vec<OwnedFd>, private: OwnedFd, delta: String },
+    Layers { lowers: Vec<Lower>, private: OwnedFd, delta: String },
+}
+
+/// A layer that is not changed.
+#[derive(Debug)]
+pub(crate) enum Lower {
+    Directory(OwnedFd),
+    /// Of a directory, still without a place.
+    Mount(OwnedFd),
 }
 
 impl Backing {
     /// Takes hold of it with the rights of the calling process.
     pub(crate) fn hold(&self) -> Result<Held, Error> {
+        self.hold_with(&mut Idmapped::default())
+    }
+
+    /// The same with some of the directories shown through a map.
+    pub(crate) fn hold_with(&self, idmapped: &mut Idmapped) -> Result<Held, Error> {
         let overlay = match self {
             Self::Directory(path) => {
+                if let Some(mount) = idmapped.take(path) {
+                    return Ok(Held::Tree(mount));
+                }
                 let flags =
                     OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
                 return open_tree(CWD, path, flags).map(Held::Tree).map_err(failed("take hold of", path));
@@ -37,10 +54,14 @@ impl Backing {
             Self::Overlay(overlay) => overlay,
         };
         let open = |path: &Path| openat(CWD, path, DIRECTORY, Mode::empty()).map_err(failed("take hold of", path));
+        let mut lower = |path: &PathBuf| match idmapped.take(path) {
+            Some(mount) => Ok(Lower::Mount(mount)),
+            None => open(path).map(Lower::Directory),
+        };
         let private = overlay.upper.parent().unwrap_or(Path::new("/"));
         let delta = overlay.upper.file_name().and_then(|name| name.to_str()).unwrap_or(DELTA);
         Ok(Held::Layers {
-            lowers: overlay.lowers.iter().map(|lower| open(lower)).collect::<Result<_, _>>()?,
+            lowers: overlay.lowers.iter().map(&mut lower).collect::<Result<_, _>>()?,
             private: open(private)?,
             delta: delta.to_owned(),
         })
@@ -48,6 +69,20 @@ impl Backing {
 }
 
 impl Held {
+    /// Gives layers that are mounts of their own a place below `room`: the kernel takes no others for an overlay.
+    pub(crate) fn settle(&mut self, room: &Path) -> Result<(), Error> {
+        let Self::Layers { lowers, .. } = self else { return Ok(()) };
+        for (number, lower) in lowers.iter_mut().enumerate() {
+            let Lower::Mount(mount) = lower else { continue };
+            let place = room.join(format!("lower-{number}"));
+            std::fs::create_dir(&place).map_err(failed("create", &place))?;
+            move_mount(&mount, "", CWD, &place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+                .map_err(failed("mount", &place))?;
+            *lower = Lower::Directory(openat(CWD, &place, DIRECTORY, Mode::empty()).map_err(failed("open", &place))?);
+        }
+        Ok(())
+    }
+
     /// Makes it one mount, still without a place. An overlay belongs to the user namespace of the calling process and,
     /// where that is not the host's, needs `has_user_xattrs`.
     pub(crate) fn into_mount(self, options: &Options) -> Result<OwnedFd, Error> {
@@ -60,14 +95,15 @@ impl Held {
     }
 }
 
-fn overlay(lowers: &[OwnedFd], private: &OwnedFd, delta: &str, options: &Options) -> io::Result<OwnedFd> {
+fn overlay(lowers: &[Lower], private: &OwnedFd, delta: &str, options: &Options) -> io::Result<OwnedFd> {
     let (upper, work) = (make(private, delta)?, make(private, WORK)?);
     // Layers are named by their file descriptors: their paths may hold anything, and lead through private directories.
     let path = |layer: &OwnedFd| format!("/proc/self/fd/{}", layer.as_raw_fd());
+    let lower = |(Lower::Directory(layer) | Lower::Mount(layer)): &Lower| path(layer);
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let configure = || {
         fsconfig_set_string(&context, "source", "overlay")?;
-        fsconfig_set_string(&context, "lowerdir", lowers.iter().map(path).collect::<Vec<_>>().join(":"))?;
+        fsconfig_set_string(&context, "lowerdir", lowers.iter().map(lower).collect::<Vec<_>>().join(":"))?;
         fsconfig_set_string(&context, "upperdir", path(&upper))?;
         fsconfig_set_string(&context, "workdir", path(&work))?;
         if options.has_user_xattrs {

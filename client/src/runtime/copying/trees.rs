@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, fchown};
 use std::path::{Path, PathBuf};
 
 use archive::beneath::RootDir;
@@ -65,7 +65,7 @@ impl Trees {
             copied.devices_skipped += one.devices_skipped;
         }
         if let Some(hostname) = &self.hostname {
-            hostname.write(&self.staging).map_err(failed("write `/etc/hostname` in", &self.staging))?;
+            hostname.write(&self.staging, self.owner).map_err(failed("write `/etc/hostname` in", &self.staging))?;
         }
         if self.gives_staging {
             let given = chown(&self.staging, Some(self.owner.0), None)
@@ -99,7 +99,9 @@ impl Source {
 
 impl Hostname {
     /// Writes the name where the copy has a name already, or where it shows one of a lower layer.
-    fn write(&self, staging: &Path) -> io::Result<()> {
+    ///
+    /// What belongs to the host's root in a lower layer is given to root of the copy.
+    fn write(&self, staging: &Path, root_of_copy: (u32, u32)) -> io::Result<()> {
         let path = staging.join(&self.root);
         let root = RootDir::open(&path)?;
         if root.exists(HOSTNAME)? {
@@ -118,9 +120,11 @@ impl Hostname {
             if !root.symlink_exists("etc")? {
                 std::fs::create_dir(&copy)?;
                 tree::adopt(File::open(etc)?.as_fd(), File::open(&copy)?.as_fd())?;
+                own(&File::open(&copy)?, root_of_copy)?;
             }
             let file = File::create_new(path.join(HOSTNAME))?;
             tree::adopt(File::open(lower.join(HOSTNAME))?.as_fd(), file.as_fd())?;
+            own(&file, root_of_copy)?;
             return io::Write::write_all(&mut &file, self.line().as_bytes());
         }
         Ok(())
@@ -129,6 +133,12 @@ impl Hostname {
     fn line(&self) -> String {
         format!("{}\n", self.name)
     }
+}
+
+/// Gives what belongs to the host's root to root of a container.
+fn own(file: &File, (uid, gid): (u32, u32)) -> io::Result<()> {
+    let data = file.metadata()?;
+    if data.uid() == 0 && uid != 0 { fchown(file, Some(uid), Some(gid)) } else { Ok(()) }
 }
 
 const HOSTNAME: &str = "etc/hostname";
@@ -154,7 +164,7 @@ mod tests {
         fs::create_dir(&delta).unwrap();
         fs::write(base.join("etc/hostname"), "base\n").unwrap();
         fs::set_permissions(base.join("etc"), fs::Permissions::from_mode(0o711)).unwrap();
-        hostname(&[&base]).write(dir.path()).unwrap();
+        hostname(&[&base]).write(dir.path(), (0, 0)).unwrap();
         assert_eq!(fs::read_to_string(delta.join("etc/hostname")).unwrap(), "copy\n");
         assert_eq!(delta.join("etc").metadata().unwrap().permissions().mode() & 0o777, 0o711);
         assert_eq!(fs::read_to_string(base.join("etc/hostname")).unwrap(), "base\n");
@@ -165,12 +175,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let delta = dir.path().join("delta");
         fs::create_dir_all(delta.join("etc")).unwrap();
-        hostname(&[]).write(dir.path()).unwrap();
+        hostname(&[]).write(dir.path(), (0, 0)).unwrap();
         assert!(!delta.join("etc/hostname").exists());
         let outside = dir.path().join("outside");
         fs::write(&outside, "host\n").unwrap();
         std::os::unix::fs::symlink(&outside, delta.join("etc/hostname")).unwrap();
-        hostname(&[]).write(dir.path()).unwrap();
+        hostname(&[]).write(dir.path(), (0, 0)).unwrap();
         assert_eq!(fs::read_to_string(outside).unwrap(), "host\n");
     }
 }
