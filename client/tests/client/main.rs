@@ -10,6 +10,7 @@ mod doctor;
 mod hostile_images;
 mod manual;
 mod overlap;
+mod programs;
 mod remotes;
 mod shared_trees;
 mod stock_cache;
