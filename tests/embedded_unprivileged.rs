@@ -9,7 +9,7 @@ use crate::unprivileged::in_own_control_groups;
 
 #[test]
 fn a_plain_user_creates_boots_enters_stops_and_destroys_without_lxc() {
-    need!(root, "mmdebstrap", "newuidmap", "runuser");
+    need!(root, "lxc-start", "mmdebstrap", "newuidmap", "runuser");
     let server = TestServer::publishing(&[&debian_build()]);
     let user = TestUser::new("bare");
     let rootcellar = user.home().join("rootcellar");
@@ -34,11 +34,20 @@ fn a_plain_user_creates_boots_enters_stops_and_destroys_without_lxc() {
     let switched = user.sh(&format!("{rootcellar} exec u1 -- su -s /bin/sh nobody -c 'id -un'"));
     let escaped = user.sh(&format!("{rootcellar} exec u1 -- cat /proc/self/uid_map"));
     let stopped = user.sh(&format!("{rootcellar} stop u1"));
+    // LXC runs the same container.
+    let theirs = in_own_control_groups(&user, "lxc-start -n u1 -- /bin/sleep 1000");
+    let seen = user.sh("lxc-attach -n u1 -- sh -c 'id -u; cat /etc/hostname /proc/self/uid_map'");
+    let ended = user.sh("lxc-stop -k -n u1");
     let destroyed = user.sh(&format!("{rootcellar} stop -k u1; {rootcellar} destroy u1"));
     waited.succeeds();
     assert_eq!(switched.succeeds(), "nobody\n", "setgroups(2) is needed for it");
     assert_eq!(escaped.succeeds().split_whitespace().nth(1), Some(first.to_string().as_str()));
     assert!(stopped.stderr().contains("Stopped `u1`"), "{stopped:?}");
+    theirs.succeeds();
+    let seen = seen.succeeds();
+    let seen: Vec<&str> = seen.split_whitespace().collect();
+    assert_eq!(seen, ["0", "u1", "0", first.to_string().as_str(), count.to_string().as_str()]);
+    ended.succeeds();
     destroyed.succeeds();
     assert!(!container.exists());
 }

@@ -20,6 +20,7 @@ ensure_packages $builder_packages acl attr bsdutils btrfs-progs busybox-static c
     libcap2-bin lxc lxc-dev lxc-templates python3-lxc rsync systemd-container uidmap wget xz-utils || echo "SKIP: tests of the peers that are missing" >&2
 ensure_packages radosgw ceph-mon ceph-osd ceph-common || echo "SKIP: tests of builds in an object store" >&2
 ensure_packages postgresql || echo "SKIP: tests of the operations database in PostgreSQL" >&2
+ensure_packages passt slirp4netns || echo "SKIP: tests of a plain user's network" >&2
 ensure_packages nginx-light xdelta3 zstd || echo "SKIP: tests of an exported site, and of deltas with the tools of others" >&2
 
 # Printed in a fixed order, so that two of them can be compared.

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::idmap::{WHOLE, give};
 use crate::support::{Host, Ran, skip};
 
 /// Runs `rootcellar …` where `/sys/fs/cgroup` looks as this script leaves it, in a mount namespace of its own.
@@ -16,14 +17,29 @@ fn run(host: &Host, view: &str, words: &[&str]) -> Ran {
     Ran::of(command.arg(program.get_program()).args(program.get_args()).output().unwrap())
 }
 
-/// Runs a container in the view and returns the host's view of where its init is, one line for each hierarchy.
+/// Runs a container in the view, without and with mapped ids, and returns the host's view of where its init is, one line
+/// for each hierarchy.
 fn live(host: &Host, view: &str) -> Vec<String> {
-    host.create("web1", "");
+    ["", WHOLE].into_iter().flat_map(|map| live_with(host, view, map)).collect()
+}
+
+fn live_with(host: &Host, view: &str, map: &str) -> Vec<String> {
+    let rootfs = host.containers().join("web1/rootfs");
+    if rootfs.exists() {
+        host.configure("web1", map);
+        give(&rootfs);
+    } else {
+        host.create("web1", map);
+    }
     run(host, view, &["start", "web1", "--", "sleep", "1000"]).succeeds();
     let init = host.record("web1")["init"]["pid"].as_i64().unwrap();
     let cgroups = fs::read_to_string(format!("/proc/{init}/cgroup")).unwrap();
     // The kernel log: harmless to read, and on no list.
-    let script = "mknod /tmp/kmsg c 1 11 && ! head -c 1 /tmp/kmsg && head -c 1 /dev/zero > /dev/null";
+    let script = if map.is_empty() {
+        "mknod /tmp/kmsg c 1 11 && ! head -c 1 /tmp/kmsg && head -c 1 /dev/zero > /dev/null"
+    } else {
+        "! mknod /tmp/other c 1 11 && head -c 1 /dev/zero > /dev/null"
+    };
     run(host, view, &["exec", "web1", "--", "sh", "-c", script]).succeeds();
     let own = run(host, view, &["exec", "web1", "--", "cat", "/proc/self/cgroup"]).succeeds();
     assert!(own.lines().all(|line| line.ends_with(":/")), "{own}");

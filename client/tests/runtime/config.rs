@@ -12,12 +12,17 @@ fn host(lines: &str) -> Option<Host> {
 
 #[test]
 fn keys_that_are_not_done_are_named_and_the_container_starts() {
-    let Some(host) = host("lxc.hook.pre-start = /bin/true\nlxc.net.0.type = veth\nlxc.net.0.link = lxcbr0\n") else {
-        return;
-    };
+    let keys = "lxc.selinux.context = x\nlxc.prlimit.nofile = 9\nlxc.ephemeral = 1\nlxc.net.1.type = phys\n";
+    let Some(host) = host(keys) else { return };
     let ran = host.run("start web1 -- sleep 1000");
-    assert!(ran.stderr.contains("`lxc.hook.pre-start`: it is not done"), "{ran:?}");
-    assert!(ran.stderr.contains("`lxc.net.0.type`: a network of type `veth` is not done"), "{ran:?}");
+    for said in [
+        "`lxc.selinux.context`: it is not done",
+        "`lxc.prlimit.nofile`: it is not done",
+        "`lxc.ephemeral`: the container stays when it has ended",
+        "`lxc.net.1.type`: a network of type `phys` is not done",
+    ] {
+        assert!(ran.stderr.contains(said), "no {said} in {ran:?}");
+    }
     ran.succeeds();
 }
 
@@ -55,6 +60,27 @@ fn mounts_are_made_inside_and_only_there() {
     assert_eq!(host.run("exec web1 -- cat /srv/shared/note /etc/note").succeeds(), "from the hostfrom the host");
     host.script("web1", "! echo x > /srv/shared/y && echo x > /tmp/y").succeeds();
     assert!(!host.containers().join("web1/rootfs/tmp/y").exists());
+}
+
+#[test]
+fn an_fstab_counts_and_what_is_optional_and_cannot_be_mounted_is_left_out() {
+    for map in ["", crate::idmap::WHOLE] {
+        let Some(host) = Host::or_skip() else { return };
+        let container = host.create("web1", "");
+        if !map.is_empty() {
+            crate::idmap::give(&container.join("rootfs"));
+        }
+        fs::write(container.join("fstab"), "# data\n\ntmpfs srv/data tmpfs size=1m,create=dir 0 0\n").unwrap();
+        let entries = "lxc.mount.entry = nothing srv/x nosuchfs optional,create=dir 0 0\n\
+                       lxc.mount.entry = /nowhere/at/all srv/y none bind,optional,create=dir 0 0\n";
+        host.configure("web1", &format!("{map}lxc.mount.fstab = {}/fstab\n{entries}", container.display()));
+        host.run("start web1 -- sleep 1000").succeeds();
+        let mounts = host.run("exec web1 -- cat /proc/self/mounts").succeeds();
+        assert!(mounts.contains("tmpfs /srv/data tmpfs") && !mounts.contains("/srv/x"), "{mounts}");
+        host.run("stop -k web1").succeeds();
+        host.configure("web1", &format!("{map}lxc.mount.entry = nothing srv nosuchfs create=dir 0 0\n"));
+        host.run("start web1 -- sleep 1000").fails(2, "`web1` did not start");
+    }
 }
 
 #[test]

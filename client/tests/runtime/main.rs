@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod attacks;
 mod autostart;
 mod cgroups;
 mod config;
@@ -11,13 +12,18 @@ mod exec_status;
 mod exec_view;
 mod foreground;
 mod freeze;
+mod gui;
+mod hooks;
 mod idmap;
+mod idmapped;
 mod info;
+mod inits;
 mod isolation;
 mod killed;
 mod library;
 mod life;
 mod names;
+mod network;
 mod overlays;
 mod peer;
 mod shared_extents;
@@ -25,3 +31,5 @@ mod snapshots;
 mod stop;
 mod support;
 mod systemd;
+mod user;
+mod user_network;

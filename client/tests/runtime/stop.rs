@@ -53,6 +53,20 @@ fn a_program_that_handles_sigterm_gets_it() {
     assert_nothing_is_left(&host, "web1");
 }
 
+/// Signals above 31 are among those the engine does not know.
+#[test]
+fn the_signal_of_the_configuration_is_the_one_that_is_sent() {
+    let Some(host) = Host::or_skip() else { return };
+    let container = host.create("web1", "lxc.signal.halt = SIGRTMIN+3\n");
+    let script = "trap 'echo bye > /root/said; exit 0' 37; echo up > /root/up; while true; do sleep 0.1; done";
+    assert!(host.command(["start", "web1", "--", "sh", "-c", script]).status().unwrap().success());
+    eventually("the program", || container.join("rootfs/root/up").exists());
+    let stopped = host.run("stop web1");
+    assert_eq!(stopped.stderr, "Stopped `web1`\n", "{stopped:?}");
+    assert_eq!(fs::read_to_string(container.join("rootfs/root/said")).unwrap(), "bye\n");
+    assert_nothing_is_left(&host, "web1");
+}
+
 #[test]
 fn one_that_ignores_the_request_is_killed_in_time_with_a_word() {
     let Some(host) = Host::or_skip() else { return };

@@ -38,17 +38,7 @@ impl Host {
     /// A container directory with busybox for everything, and these lines in its `config`.
     pub(crate) fn create(&self, name: &str, lines: &str) -> PathBuf {
         let container = self.containers().join(name);
-        let rootfs = container.join("rootfs");
-        for directory in ["bin", "sbin", "etc", "proc", "sys", "dev", "run", "tmp", "root"] {
-            fs::create_dir_all(rootfs.join(directory)).unwrap();
-        }
-        fs::copy(BUSYBOX, rootfs.join("bin/busybox")).unwrap();
-        for applet in APPLETS {
-            symlink("busybox", rootfs.join("bin").join(applet)).unwrap();
-        }
-        symlink("../bin/busybox", rootfs.join("sbin/init")).unwrap();
-        fs::write(rootfs.join("etc/os-release"), format!("ID=busybox-{name}\n")).unwrap();
-        fs::write(rootfs.join("etc/inittab"), "::sysinit:/bin/true\n::shutdown:/bin/true\n").unwrap();
+        furnish(&container.join("rootfs"), name);
         self.configure(name, lines);
         container
     }
@@ -130,6 +120,20 @@ impl Drop for Host {
     fn drop(&mut self) {
         self.clear_once();
     }
+}
+
+/// Makes a root file system with busybox for everything.
+pub(crate) fn furnish(rootfs: &Path, name: &str) {
+    for directory in ["bin", "sbin", "etc", "proc", "sys", "dev", "run", "tmp", "root"] {
+        fs::create_dir_all(rootfs.join(directory)).unwrap();
+    }
+    fs::copy(BUSYBOX, rootfs.join("bin/busybox")).unwrap();
+    for applet in APPLETS {
+        symlink("busybox", rootfs.join("bin").join(applet)).unwrap();
+    }
+    symlink("../bin/busybox", rootfs.join("sbin/init")).unwrap();
+    fs::write(rootfs.join("etc/os-release"), format!("ID=busybox-{name}\n")).unwrap();
+    fs::write(rootfs.join("etc/inittab"), "::sysinit:/bin/true\n::shutdown:/bin/true\n").unwrap();
 }
 
 /// How a program ended and what it said.
