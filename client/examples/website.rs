@@ -36,21 +36,19 @@ fn website() -> Result<(), Box<dyn Error>> {
     let [image, base, web, site] = &arguments[..] else { return Err("expected IMAGE BASE WEB SITE".into()) };
     let containers = Directories::choose(DirectoryArgs::default().or_environment()).containers;
 
-    let base = match open(&containers, base)? {
-        Some(base) => base,
-        None => {
-            let base = Container::create(&containers, &base.parse()?, image, CreateOptions::default())?;
-            customize(&base, &["touch", "/etc/updated"])?;
-            base
-        }
+    let base = if let Some(base) = open(&containers, base)? {
+        base
+    } else {
+        let base = Container::create(&containers, &base.parse()?, image, CreateOptions::default())?;
+        customize(&base, &["touch", "/etc/updated"])?;
+        base
     };
-    let web = match open(&containers, web)? {
-        Some(web) => web,
-        None => {
-            let web = base.copy(&web.parse()?, &CopyOptions { snapshot: true })?.container;
-            customize(&web, &["sh", "-c", "mkdir -p /srv/www && echo 'It works' > /srv/www/index.html"])?;
-            web
-        }
+    let web = if let Some(web) = open(&containers, web)? {
+        web
+    } else {
+        let web = base.copy(&web.parse()?, &CopyOptions { snapshot: true })?.container;
+        customize(&web, &["sh", "-c", "mkdir -p /srv/www && echo 'It works' > /srv/www/index.html"])?;
+        web
     };
 
     let site = web.copy(&site.parse()?, &CopyOptions { snapshot: true })?.container;

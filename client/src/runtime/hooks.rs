@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::network::{Interface, InterfaceName};
 use super::plan::Plan;
+use super::sys;
 
 /// A moment for a hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,6 +185,7 @@ impl NetworkScript {
 /// Runs a command to its end. What it says goes where our own errors go.
 fn finish(mut process: Command, key: &str, command: &str) -> Result<(), String> {
     let said = rustix::stdio::stderr().try_clone_to_owned().map_or_else(|_| Stdio::null(), Stdio::from);
+    sys::unblock_signals(&mut process);
     let status = process.stdin(Stdio::null()).stdout(said).status();
     match status {
         Ok(status) if status.success() => Ok(()),

@@ -46,12 +46,11 @@ pub(crate) fn make(alone: SingleThread, plan: &Plan) -> Result<Idmapped, Error> 
     let of_entries = plan.mounts.iter().filter(|entry| entry.is_idmapped).map(|entry| (&entry.source, true));
     let mut namespace = None;
     for (path, is_asked_for) in of_rootfs.chain(of_entries) {
-        let namespace = match &mut namespace {
-            Some(namespace) => namespace,
-            None => {
-                let made = user_namespace::descriptor(alone, &plan.idmap);
-                namespace.insert(made.map_err(failed("make a user namespace for", &plan.config))?)
-            }
+        let namespace = if let Some(namespace) = &mut namespace {
+            namespace
+        } else {
+            let made = user_namespace::descriptor(alone, &plan.idmap);
+            namespace.insert(made.map_err(failed("make a user namespace for", &plan.config))?)
         };
         match open(path, namespace) {
             Ok(mount) => mounts.0.entry(path.clone()).or_default().push(mount),

@@ -14,6 +14,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use rustix::termios::{tcgetwinsize, tcsetwinsize};
 use serde::{Deserialize, Serialize};
 use terminal::ExitStatus;
 
@@ -194,6 +195,11 @@ impl Monitor {
             let console = socket.accept().map_err(|error| chain(&error))?;
             let ttys = ttys::take(&self.plan.ttys, &from_launcher).map_err(|error| chain(&error))?;
             let terminals = Terminals::listen(console, ttys).map_err(|error| chain(&error))?;
+            if self.is_attached
+                && let Ok(size) = tcgetwinsize(rustix::stdio::stdin())
+            {
+                let _ = tcsetwinsize(&terminals.console().master, size);
+            }
             self.record.init = Some(init);
             self.record.helper = self.connection.helper();
             let more = [("LXC_PID", pid.to_string())];

@@ -88,7 +88,12 @@ impl Room {
         let (plan, rootfs) = held.put_up(plan, room)?;
         let view = room.join("cgroup");
         std::fs::create_dir(&view).map_err(failed("create", &view))?;
-        let view = cgroup.mount_view(&view)?;
+        let shown = cgroup.mount_view(&view)?;
+        if shown != view {
+            // On hosts with v2 alone it is below what is covered next.
+            mount(Some(&shown), &view, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+                .map_err(failed("bind the cgroup", shown))?;
+        }
         keep_engine_off_cgroups()?;
         Ok(Self {
             plan,
@@ -123,10 +128,10 @@ impl Held {
         for entry in plan.mounts.iter().filter(|entry| entry.is_bind()) {
             let is_recursive = entry.options.iter().any(|option| option == "rbind");
             let mapped = if entry.is_idmapped { idmapped.take(&entry.source) } else { None };
-            let held = mapped.map_or_else(|| hold(&entry.source, is_recursive), Ok);
-            sources.push(match held {
+            let source = mapped.map_or_else(|| hold(&entry.source, is_recursive), Ok);
+            sources.push(match source {
                 Err(_) if entry.is_optional => None,
-                held => Some((held?, entry.source.is_dir())),
+                source => Some((source?, entry.source.is_dir())),
             });
         }
         Ok(Self {
@@ -174,6 +179,9 @@ fn keep_engine_off_cgroups() -> Result<(), Error> {
     let root = Path::new("/sys/fs/cgroup");
     unshare(CloneFlags::CLONE_NEWCGROUP).map_err(failed("make a cgroup namespace for", root))?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    // The kernel refuses to mount a file system onto itself.
+    mount(Some("tmpfs"), root, Some("tmpfs"), flags, Some("mode=755,size=4k"))
+        .map_err(failed("mount a tmpfs on", root))?;
     mount(Some("cgroup2"), root, Some("cgroup2"), flags, None::<&str>).map_err(failed("mount cgroup2 on", root))?;
     let flags = flags | MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
     mount(None::<&str>, root, None::<&str>, flags, None::<&str>).map_err(failed("make read-only", root))

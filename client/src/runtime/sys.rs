@@ -57,6 +57,14 @@ pub(crate) fn reset_signals() {
     let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
 }
 
+/// Lets a program begin with no signal blocked, whatever the calling process blocks: a child inherits that.
+pub(crate) fn unblock_signals(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    let unblock = || Ok(nix::sys::signal::SigSet::empty().thread_set_mask()?);
+    // SAFETY: between fork and exec this makes one system call and touches no memory of others.
+    unsafe { command.pre_exec(unblock) };
+}
+
 /// Gives the calling process a session keyring of its own: the container must not see the keys of who started it.
 pub(crate) fn join_new_session_keyring() -> io::Result<()> {
     // SAFETY: the name is null, which stands for an anonymous keyring.

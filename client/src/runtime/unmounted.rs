@@ -3,6 +3,8 @@
 //! An init system mounts them by itself, in its container. It then finds itself in their roots, which are the host's,
 //! unless the container was put elsewhere before.
 
+use std::os::unix::fs::PermissionsExt;
+
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
@@ -27,6 +29,8 @@ pub(crate) fn mount_here(_: SingleThread) -> Result<(), Error> {
     for (name, kind, options) in missing {
         let target = std::path::Path::new(UNMOUNTED).join(name);
         std::fs::create_dir_all(&target).map_err(failed("create", &target))?;
+        // Root of a mapped container is a stranger, and has to come through to its own cgroups.
+        std::fs::set_permissions(RUN, PermissionsExt::from_mode(0o711)).map_err(failed("open", RUN))?;
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
         if let Err(error) = mount(Some(kind), &target, Some(kind), flags, options) {
             tracing::debug!(%error, "The kernel has no `{name}` hierarchy");
@@ -53,6 +57,9 @@ fn missing(hierarchies: &Hierarchies) -> Vec<(&'static str, &'static str, Option
     }
     missing
 }
+
+/// What is private in it is in a directory of its own.
+const RUN: &str = "/run/rootcellar";
 
 #[cfg(test)]
 mod tests {

@@ -41,16 +41,16 @@ pub(crate) fn enter(alone: SingleThread, map: &IdMap) -> io::Result<()> {
 /// A user namespace with this map, which is nobody's but for the descriptor.
 pub(crate) fn descriptor(alone: SingleThread, map: &IdMap) -> io::Result<OwnedFd> {
     let (mut said, mut says) = io::pipe()?;
-    let (stays, end) = io::pipe()?;
+    let (until, end) = io::pipe()?;
     let Some(child) = sys::fork(alone).map_err(|error| io::Error::other(super::error::chain(&error)))? else {
         drop((said, end));
         let entered = enter(alone, map);
         let _ = says.write_all(entered.as_ref().map_or_else(ToString::to_string, |()| String::new()).as_bytes());
         drop(says);
-        let _ = { stays }.read(&mut [0; 1]);
+        let _ = { until }.read(&mut [0; 1]);
         sys::exit_child(i32::from(entered.is_err()));
     };
-    drop((says, stays));
+    drop((says, until));
     let mut reason = String::new();
     let read = said.read_to_string(&mut reason);
     let namespace = File::open(format!("/proc/{child}/ns/user"));

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -38,6 +38,22 @@ impl Drop for Display {
     }
 }
 
+/// The sound server that the hook of the container starts.
+struct Sound {
+    /// Where its pid is written.
+    pid: PathBuf,
+}
+
+impl Drop for Sound {
+    fn drop(&mut self) {
+        let pid = fs::read_to_string(&self.pid).ok().and_then(|pid| Pid::from_raw(pid.trim().parse().ok()?));
+        if let Some(pid) = pid {
+            // It has no signal blocked, whoever started it.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
+}
+
 /// A program that answers every connection to a socket with a line.
 fn listen(socket: &Path, line: &str) -> String {
     format!(
@@ -59,6 +75,7 @@ fn a_program_in_a_container_is_on_the_users_display_and_hears_its_sound() {
     let Some(user) = User::or_skip("gui") else { return };
     let Some(tree) = inits::tree("sysvinit", "sysvinit-core,sysv-rc,initscripts") else { return };
     let display = Display::open(&user);
+    let sound = Sound { pid: user.home.join("pulse.pid") };
     let (first, uid, gid) = (user.first, user.uid, user.gid);
     let container = user.containers().join("precise-gui");
     let lines = format!(
@@ -122,12 +139,6 @@ fn a_program_in_a_container_is_on_the_users_display_and_hears_its_sound() {
     let launch = "DISPLAY=:0 .local/share/lxc/precise-gui/start-program \"$(cat program)\"";
     let launch = format!("export PATH; {launch}");
     let shown = user.sh(&launch);
-    let pulse: Option<i32> =
-        fs::read_to_string(user.home.join("pulse.pid")).ok().and_then(|pid| pid.trim().parse().ok());
-    let pulse = pulse.and_then(Pid::from_raw);
-    if let Some(pulse) = pulse {
-        let _ = kill_process(pulse, Signal::TERM);
-    }
     assert_eq!(shown.stdout, "display :0\nubuntu\nsound\nubuntu\n:0\n", "{shown:?}");
     assert_eq!(user.listed("precise-gui")["state"], "stopped", "who started it stops it: {shown:?}");
     // Another user of the container is nobody to the display.
@@ -136,5 +147,5 @@ fn a_program_in_a_container_is_on_the_users_display_and_hears_its_sound() {
     let refused = user.sh("rootcellar exec -u 33 precise-gui -- sh -c \"$(cat program)\"");
     assert!(refused.stderr.contains("Permission denied"), "{refused:?}");
     user.sh("rootcellar stop precise-gui -t 60").succeeds();
-    drop(display);
+    drop((display, sound));
 }

@@ -25,7 +25,7 @@ fn host(map: &str) -> Option<(Host, PathBuf)> {
          case $3 in\n\
          mount) test -d $LXC_ROOTFS_MOUNT/proc/1 && test -c $LXC_ROOTFS_MOUNT/dev/null || exit 8;;\n\
          autodev) echo made > $LXC_ROOTFS_MOUNT/dev/by-hook;;\n\
-         start-host) test $(cat /proc/$LXC_PID/comm) != '' || exit 7;;\n\
+         start-host) test $(cat /proc/$LXC_PID/comm) != '' && grep -q '^SigBlk:.0*$' /proc/self/status || exit 7;;\n\
          esac\n\
          echo $2 $3 $4 $LXC_TARGET >> {0}/said\n",
         container.display()

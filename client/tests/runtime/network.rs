@@ -122,8 +122,8 @@ fn several_networks_in_the_old_dialect_are_several_interfaces() {
     let rootfs = container.join("rootfs");
     std::fs::write(container.join("config"), format!("lxc.rootfs = {}\n{lines}", rootfs.display())).unwrap();
     lan.run(&host, "start web1 -- sleep 1000").succeeds();
-    let links = host.run("exec web1 -- ls /sys/class/net").succeeds();
-    assert_eq!(links.split_whitespace().collect::<Vec<_>>(), ["eth0", "lo", "two"]);
+    let names = host.run("exec web1 -- ls /sys/class/net").succeeds();
+    assert_eq!(names.split_whitespace().collect::<Vec<_>>(), ["eth0", "lo", "two"]);
     let routes = host.run("exec web1 -- busybox ip route").succeeds();
     assert!(routes.contains("default via 192.0.2.1 dev eth0"), "a gateway of no network of its own: {routes}");
     assert_eq!(lan.ports(), 2);

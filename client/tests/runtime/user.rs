@@ -26,8 +26,6 @@ impl User {
                 return skip(&format!("there is no {program}: apt install uidmap util-linux passwd"));
             }
         }
-        // The files of users are locked by useradd, which does not wait.
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _lock = ONE_AT_A_TIME.lock();
         let name = format!("rc-{purpose}-{}", std::process::id());
         let home = PathBuf::from("/var/tmp").join(&name);
@@ -119,3 +117,6 @@ impl Drop for User {
         let _ = fs::remove_dir_all(format!("/run/user/{}", self.uid));
     }
 }
+
+/// The files of users are locked by useradd, which does not wait.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());

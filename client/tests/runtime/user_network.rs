@@ -51,8 +51,9 @@ impl Drop for Internet {
     }
 }
 
-/// The processes of a user that have this name.
+/// The processes of a user that are of this program. pasta is a link to passt, and executes itself by that name.
 fn processes(user: &User, program: &str) -> Vec<i32> {
+    let program = if program == "pasta" { "pas" } else { program };
     let entries = fs::read_dir("/proc").unwrap().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let is_ours = |pid: &i32| {

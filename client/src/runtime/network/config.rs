@@ -88,7 +88,7 @@ fn interface(items: &[Item], mut interface: Interface, notices: &mut Vec<Notice>
         let family = if item.name.starts_with("ipv6") { Family::V6 } else { Family::V4 };
         match (item.name.as_str(), value.is_empty()) {
             ("ipv4.address" | "ipv6.address", true) => {
-                interface.addresses.retain(|address| Family::of(address.address) != family);
+                interface.addresses.retain(|address| Family::of(address.ip) != family);
             }
             ("ipv4.gateway" | "ipv6.gateway", true) => interface.gateways.retain(|(other, _)| *other != family),
             ("flags", _) => interface.is_up = value == "up",

@@ -110,7 +110,7 @@ impl Family {
 /// `lxc.net.N.ipv4.address`: `10.0.3.7/24`, with an optional broadcast address behind a blank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Address {
-    pub(crate) address: IpAddr,
+    pub(crate) ip: IpAddr,
     pub(crate) prefix: u8,
     pub(crate) broadcast: Option<Ipv4Addr>,
 }
@@ -122,23 +122,23 @@ impl Address {
         let first = words.next()?;
         let (address, prefix) =
             first.split_once('/').map_or((first, None), |(address, prefix)| (address, Some(prefix)));
-        let address: IpAddr = address.parse().ok()?;
-        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let ip: IpAddr = address.parse().ok()?;
+        let longest = if ip.is_ipv4() { 32 } else { 128 };
         let prefix = match prefix {
             None => longest,
             Some(prefix) => prefix.parse().ok().filter(|prefix| *prefix <= longest)?,
         };
         let broadcast = match words.next() {
             None => None,
-            Some(word) if address.is_ipv4() => Some(word.parse().ok()?),
+            Some(word) if ip.is_ipv4() => Some(word.parse().ok()?),
             Some(_) => return None,
         };
-        (Family::of(address) == family && words.next().is_none()).then_some(Self { address, prefix, broadcast })
+        (Family::of(ip) == family && words.next().is_none()).then_some(Self { ip, prefix, broadcast })
     }
 
     /// The address that reaches everybody on the link.
     pub(crate) fn broadcast(&self) -> Option<Ipv4Addr> {
-        let IpAddr::V4(address) = self.address else { return None };
+        let IpAddr::V4(address) = self.ip else { return None };
         let hosts = u32::MAX.checked_shr(u32::from(self.prefix)).unwrap_or(0);
         self.broadcast.or_else(|| (self.prefix < 31).then(|| Ipv4Addr::from_bits(address.to_bits() | hosts)))
     }
@@ -170,7 +170,7 @@ pub(crate) fn hardware_address(template: &str) -> io::Result<Option<[u8; 6]>> {
     for letter in template.chars() {
         if letter.eq_ignore_ascii_case(&'x') {
             let [byte] = random::<1>()?;
-            filled += &format!("{:x}", byte & 0xf);
+            filled.push(char::from_digit(u32::from(byte & 0xf), 16).unwrap_or('0'));
         } else {
             filled.push(letter);
         }

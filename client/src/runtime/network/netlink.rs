@@ -90,10 +90,10 @@ impl Netlink {
 
     pub(crate) fn add_address(&mut self, index: u32, address: &Address) -> io::Result<()> {
         let mut message = AddressMessage::default();
-        message.header.family = family(Family::of(address.address));
+        message.header.family = family(Family::of(address.ip));
         message.header.prefix_len = address.prefix;
         message.header.index = index;
-        message.attributes = vec![AddressAttribute::Local(address.address), AddressAttribute::Address(address.address)];
+        message.attributes = vec![AddressAttribute::Local(address.ip), AddressAttribute::Address(address.ip)];
         message.attributes.extend(address.broadcast().map(AddressAttribute::Broadcast));
         self.tell(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
     }
@@ -188,11 +188,7 @@ impl Netlink {
 }
 
 fn up(index: u32) -> LinkHeader {
-    let mut header = LinkHeader::default();
-    header.index = index;
-    header.flags = LinkFlags::Up;
-    header.change_mask = LinkFlags::Up;
-    header
+    LinkHeader { index, flags: LinkFlags::Up, change_mask: LinkFlags::Up, ..LinkHeader::default() }
 }
 
 fn family(family: Family) -> AddressFamily {

@@ -13,6 +13,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use super::Interface;
 use crate::runtime::error::chain;
 use crate::runtime::process::Process;
+use crate::runtime::sys;
 
 /// Those of the programs that the `PATH` leads to, the better first: pasta copies the host's addresses and routes,
 /// and is faster.
@@ -47,6 +48,7 @@ fn pasta(interface: &Interface, net: &OwnedFd, user: &OwnedFd) -> io::Result<Pro
     command.args(interface.mtu.map(|mtu| format!("--mtu={mtu}")));
     let (user, net) = (rustix::io::dup(user)?, rustix::io::dup(net)?);
     command.arg("--pid").arg(&pid).arg("--userns").arg(inherited(&user)).arg("--netns").arg(inherited(&net));
+    sys::unblock_signals(&mut command);
     let output = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).output()?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
@@ -70,6 +72,7 @@ fn slirp(interface: &Interface, net: &OwnedFd, user: &OwnedFd) -> io::Result<Pro
     command.arg(interface.name.as_str());
     let log = tempfile::tempfile()?;
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.try_clone()?);
+    sys::unblock_signals(&mut command);
     let mut child = command.spawn()?;
     drop(readiness);
     let mut word = [0; 1];
