@@ -22,7 +22,13 @@ struct Nginx {
 }
 
 impl Nginx {
+    /// With the configuration that we ship.
     fn serving(server: &TestServer) -> Self {
+        Self::serving_with(server, |site| site)
+    }
+
+    /// The same with a changed configuration.
+    fn serving_with(server: &TestServer, change: impl FnOnce(String) -> String) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         // nginx drops root, and has to reach the site.
@@ -35,7 +41,7 @@ impl Nginx {
             .replace("/srv/rootcellar;", &format!("{};", root.display()))
             .replace("/etc/rootcellar/server", &format!("{tls}/server"));
         assert_eq!(site.matches("CHANGE").count(), shipped.matches("CHANGE").count());
-        fs::write(directory.path().join("site.conf"), site).unwrap();
+        fs::write(directory.path().join("site.conf"), change(site)).unwrap();
         let top = directory.path().display();
         let config = format!(
             "daemon off; worker_processes 1; pid {top}/pid; error_log {top}/error.log;\n\
@@ -131,6 +137,42 @@ fn the_stock_template_makes_a_container_from_an_export_and_from_a_channel_of_it(
     for (name, address) in [("exported", nginx.address.clone()), ("staged", format!("{}/c/staging", nginx.address))] {
         lxc_create_from(Program::new("lxc-create"), &host, &server, &address, name, "bookworm").run().succeeds();
     }
+}
+
+#[test]
+fn a_server_that_sends_its_clients_to_a_mirror_for_files_loses_no_signature_and_no_client() {
+    need!(root, "nginx", "lxc-create", "wget", "gpgv");
+    let server = server();
+    let mirror = format!("location /images/ {{ return 302 {}$request_uri; }}\n    location / {{", server.url);
+    let nginx =
+        Nginx::serving_with(&server, |site| site.replacen("location / {", &mirror, 1).replace("(images/|", "("));
+    let path = format!("images/{IMAGE}/20261122_0522");
+    let head = nginx.head(&server.ca(), &format!("{path}/rootfs.tar.xz"), &[]);
+    assert!(head.contains(" 302") && head.contains(&format!("location: {}/", server.url)), "{head}");
+    let host = TestHost::new();
+    lxc_create_from(Program::new("lxc-create"), &host, &server, &nginx.address, "mirrored", "bookworm")
+        .run()
+        .succeeds();
+    assert!(
+        server.log().contains(&format!("GET //images/{IMAGE}"))
+            || server.log().contains(&format!("GET /images/{IMAGE}"))
+    );
+    let keyring = server.documents().join(format!("keys/{}.pgp", server.compat_fingerprint()));
+    for name in ["rootfs.tar.xz", "meta.tar.xz"] {
+        let [file, signature] = ["", ".asc"].map(|suffix| {
+            let to = host.path(&format!("fetched{suffix}"));
+            let wget =
+                Program::new("wget").arg("--ca-certificate").arg(server.ca()).args(["-q", "--tries=1", "-O"]).arg(&to);
+            wget.arg(format!("https://{}/{path}/{name}{suffix}", nginx.address)).run().succeeds();
+            to
+        });
+        Program::new("gpgv").arg("--keyring").arg(&keyring).arg(signature).arg(file).run().succeeds();
+    }
+    let client = TestHost::new();
+    let args =
+        ["remote", "add", "default", &format!("https://{}", nginx.address), "--fingerprint", &server.fingerprint()];
+    client.rootcellar().args(args).arg("--ca").arg(server.ca()).run().succeeds();
+    client.run(&format!("fetch {IMAGE}")).succeeds();
 }
 
 #[test]
