@@ -63,7 +63,8 @@ impl Catalog {
 /// Reads the LXC metadata of a build.
 pub fn lxc_metadata(file: impl Read + Send + 'static) -> Result<LxcMetadata, MetadataError> {
     let limits = MemberLimits { total_bytes: Limits::default().metadata_bytes, ..MemberLimits::default() };
-    let tar = Decoder::new(file, &DecodeLimits::default())?;
+    // It is small: starting a thread takes longer than reading it.
+    let tar = Decoder::new(file, &DecodeLimits { threads: 1, ..DecodeLimits::default() })?;
     Ok(LxcMetadata::from_members(read_members(tar, &limits)?)?)
 }
 

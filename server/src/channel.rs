@@ -56,7 +56,9 @@ impl Channel {
         let Some(json) = files::read_if_there(&path(data, name))? else { return Ok(Self::new(name)) };
         let state: State =
             serde_json::from_slice(&json).map_err(|source| ChannelError::Damaged { path: path(data, name), source })?;
-        let published = state.published.unwrap_or_else(|| state.builds.clone());
+        let mut published = state.published.unwrap_or_else(|| state.builds.clone());
+        published.retain(|build| !state.unpublished.added.contains(build));
+        published.extend(state.unpublished.removed);
         Ok(Self { name: name.clone(), builds: state.builds, published, history: state.history })
     }
 
@@ -77,8 +79,12 @@ impl Channel {
 
     /// Writes the channel.
     pub fn write(&self, writer: &Writer) -> Result<(), ChannelError> {
-        let published = (self.published != self.builds).then(|| self.published.clone());
-        let state = State { format: Format::V2, builds: self.builds.clone(), published, history: self.history.clone() };
+        let state = Written {
+            format: Format::V3,
+            builds: &self.builds,
+            unpublished: Unpublished::between(&self.published, &self.builds),
+            history: &self.history,
+        };
         let path = path(writer, &self.name);
         let json =
             serde_json::to_vec_pretty(&state).map_err(|source| ChannelError::Damaged { path: path.clone(), source })?;
@@ -136,12 +142,12 @@ impl Channel {
         if self.builds == self.published {
             return false;
         }
-        let added = self.builds.difference(&self.published).cloned().collect();
-        let removed = self.published.difference(&self.builds).cloned().collect();
+        let Unpublished { added, removed } = Unpublished::between(&self.published, &self.builds);
+        self.published.extend(added.iter().cloned());
+        self.published.retain(|build| !removed.contains(build));
         self.history.push(Change { published, added, removed });
         let excess = self.history.len().saturating_sub(MOST_CHANGES);
         self.history.drain(..excess);
-        self.published = self.builds.clone();
         true
     }
 
@@ -243,16 +249,47 @@ impl ChannelError {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct State {
-    format: Format,
+    #[serde(rename = "format")]
+    _format: Format,
     builds: BTreeSet<BuildId>,
-    /// Left out when it is the same as `builds`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// All that clients see, in the second format, unless it is the same as `builds`.
+    #[serde(default)]
     published: Option<BTreeSet<BuildId>>,
     #[serde(default)]
+    unpublished: Unpublished,
+    #[serde(default)]
     history: Vec<Change>,
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    format: Format,
+    builds: &'a BTreeSet<BuildId>,
+    #[serde(skip_serializing_if = "Unpublished::is_empty")]
+    unpublished: Unpublished,
+    history: &'a [Change],
+}
+
+/// What the next publish will change.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unpublished {
+    added: BTreeSet<BuildId>,
+    removed: BTreeSet<BuildId>,
+}
+
+impl Unpublished {
+    fn between(published: &BTreeSet<BuildId>, builds: &BTreeSet<BuildId>) -> Self {
+        let difference = |one: &BTreeSet<BuildId>, other| one.difference(other).cloned().collect();
+        Self { added: difference(builds, published), removed: difference(published, builds) }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty()
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -260,8 +297,12 @@ enum Format {
     /// Without what is published and without a history.
     #[serde(rename = "rootcellar-channel:1")]
     V1,
+    /// With all that is published.
     #[serde(rename = "rootcellar-channel:2")]
     V2,
+    /// With how that differs.
+    #[serde(rename = "rootcellar-channel:3")]
+    V3,
 }
 
 fn path(data: &DataDir, name: &Name) -> PathBuf {
@@ -318,10 +359,27 @@ mod tests {
     }
 
     #[test]
+    fn a_channel_of_the_second_format_is_read_and_written_in_the_third() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = DataDir::open(directory.path()).unwrap();
+        let json = format!(r#"{{"format":"rootcellar-channel:2","builds":["{NEW}"],"published":["{OLD}"]}}"#);
+        fs::write(data.channels().join("stable.json"), json).unwrap();
+        let channel = Channel::read(&data, &"stable".parse().unwrap()).unwrap();
+        assert_eq!(
+            (&channel.builds, &channel.published),
+            (&BTreeSet::from([build(NEW)]), &BTreeSet::from([build(OLD)]))
+        );
+        channel.write(&data.write(&Printer::captured(true).0).unwrap()).unwrap();
+        assert_eq!(Channel::read(&data, &channel.name).unwrap(), channel);
+        let json = fs::read_to_string(data.channels().join("stable.json")).unwrap();
+        assert!(json.contains("rootcellar-channel:3") && json.contains("unpublished"), "{json}");
+    }
+
+    #[test]
     fn a_damaged_channel_is_named_and_not_taken_for_an_empty_one() {
         let directory = tempfile::tempdir().unwrap();
         let data = DataDir::open(directory.path()).unwrap();
-        fs::write(data.channels().join("stable.json"), r#"{"format":"rootcellar-channel:3","builds":[]}"#).unwrap();
+        fs::write(data.channels().join("stable.json"), r#"{"format":"rootcellar-channel:4","builds":[]}"#).unwrap();
         assert!(Channel::all(&data).unwrap_err().to_string().contains("stable.json"));
     }
 

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use formats::name::Name;
 use fs_err as fs;
 use rustix::fs::{FlockOperation, flock};
 use terminal::Printer;
@@ -24,6 +25,7 @@ use crate::store::{Backend, Settings, SettingsError, settings};
 /// ├── channels/<channel>.json                                        which builds each channel offers, and offered
 /// ├── pins.json  ledger.json                                         what is never pruned; what was listed, until when
 /// ├── deltas.json                                                   which deltas stand beside builds
+/// ├── rendered/<channel>/<distribution>.json                        what documents were made of; not needed, only faster
 /// ├── making/                                                        0700; deltas that are not whole yet
 /// ├── delta.lock                                                     held by the one maker of deltas
 /// ├── uploads/<id>/                                                  0700; builds that are on their way in
@@ -41,8 +43,9 @@ use crate::store::{Backend, Settings, SettingsError, settings};
 /// └── lock                                                           held by the one writer
 /// ```
 ///
-/// `images/` and one generation, side by side, are a valid static site: stock clients of another channel additionally
-/// need `c/<channel>/images` and `c/<channel>/keys` to lead to the ones at the top, as this server's own routes do.
+/// `images/` and one generation, side by side, are a static site but for `streams/v1/images.json`, which is made of other
+/// documents where it is served, and for `c/<channel>/images` and `c/<channel>/keys`, which clients of another channel
+/// need to lead to the ones at the top. An export has all of them.
 #[derive(Clone, Debug)]
 pub struct DataDir {
     root: PathBuf,
@@ -128,6 +131,11 @@ impl DataDir {
     /// Which deltas stand beside builds.
     pub fn deltas(&self) -> PathBuf {
         self.root.join("deltas.json")
+    }
+
+    /// What is known of how the documents of a distribution in a channel were made.
+    pub fn rendered(&self, channel: &Name, distribution: &Name) -> PathBuf {
+        self.root.join("rendered").join(channel.as_str()).join(format!("{distribution}.json"))
     }
 
     /// Where deltas are made. It is not the staging directory, because they take minutes and no writer waits for them.

@@ -1,24 +1,36 @@
 //! The documents of a generation, made from builds: values in, bytes out.
 
 pub mod classic;
+pub mod images;
 pub mod streams;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use formats::certificate::KeyError;
+use formats::compat::{CompatLevel, Mode};
 use formats::layout;
 use formats::name::Name;
 use formats::signature::{Encoding, SignDetached, SignInline};
-use formats::streams::StreamsIndex;
+use formats::streams::{ProductsEntry, StreamsIndex};
 use formats::time::Timestamp;
 
-use crate::catalog::CatalogEntry;
 use crate::channel::Channel;
-use crate::delta::Deltas;
 use crate::keys::Keys;
 
-/// The documents of one generation, by their path from the top of the repository.
-pub type Documents = BTreeMap<String, Vec<u8>>;
+/// Documents with their paths from the top of the repository. What another one is the same as comes before it.
+pub type Documents = Vec<(String, Content)>;
+
+/// The bytes of a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// New ones.
+    New(Vec<u8>),
+    /// Those of the document at another path of the same generation.
+    Same(String),
+    /// Those at the same path of the generation before.
+    Kept,
+}
 
 /// The clock and the number of one generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,37 +54,44 @@ pub fn is_products(path: &str) -> bool {
     path.contains("streams/v1/") && digest.is_some_and(|digest| digest.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// Adds all documents of one channel.
-pub fn add_channel(
-    documents: &mut Documents,
+/// What the images of one distribution add to the documents of a channel.
+pub trait Section {
+    /// How the streams index lists the products file, and its bytes, unless they are those of the generation before.
+    fn products(&self) -> (&ProductsEntry, Option<&[u8]>);
+
+    /// The lines of the classic index of a mode and level.
+    fn lines(&self, mode: Mode, level: CompatLevel) -> &str;
+}
+
+/// All documents of one channel, made of the sections of its distributions in order of their names.
+pub fn of_channel<S: Section>(
     channel: &Name,
-    builds: &[&CatalogEntry],
-    deltas: &Deltas,
+    sections: &BTreeMap<Name, S>,
     edition: Edition,
     keys: &Keys,
-) -> Result<(), DocumentError> {
-    let prefix = prefix(channel);
+) -> Result<Documents, DocumentError> {
+    let (prefix, mut documents) = (prefix(channel), Documents::new());
     // Most levels have the same index, and a signature is the slowest part of a generation.
-    let mut signatures: HashMap<String, Vec<u8>> = HashMap::new();
-    for (path, index) in classic::indexes(builds) {
-        let text = index.to_string();
-        let signature = if let Some(signature) = signatures.get(&text) {
-            signature.clone()
-        } else {
-            let signature = keys.compat.sign_detached(
-                &mut text.as_bytes(),
-                edition.published,
-                Some(edition.expires),
-                Encoding::Armored,
-            )?;
-            signatures.insert(text.clone(), signature.clone());
-            signature
-        };
-        documents.insert(format!("{prefix}{path}.asc"), signature);
-        documents.insert(format!("{prefix}{path}"), text.into_bytes());
+    let mut known: BTreeMap<String, String> = BTreeMap::new();
+    for (path, mode, level) in classic::paths() {
+        let (path, lines) = (format!("{prefix}{path}"), sections.values().map(|section| section.lines(mode, level)));
+        let signature = format!("{path}.asc");
+        match known.entry(lines.collect()) {
+            Entry::Occupied(same) => {
+                documents.push((signature, Content::Same(format!("{}.asc", same.get()))));
+                documents.push((path, Content::Same(same.get().clone())));
+            }
+            Entry::Vacant(new) => {
+                let mut text = new.key().as_bytes();
+                let (published, expires) = (edition.published, Some(edition.expires));
+                let signed = keys.compat.sign_detached(&mut text, published, expires, Encoding::Armored)?;
+                documents.push((signature, Content::New(signed)));
+                documents.push((path.clone(), Content::New(new.key().clone().into_bytes())));
+                new.insert(path);
+            }
+        }
     }
 
-    let all = streams::products(builds, deltas);
     let mut index = StreamsIndex {
         format: StreamsIndex::FORMAT.to_owned(),
         updated: edition.published.rfc2822(),
@@ -82,29 +101,29 @@ pub fn add_channel(
         expires: edition.expires,
         index: BTreeMap::new(),
     };
-    for (distribution, products) in streams::by_distribution(&all) {
-        let json = json(&products)?;
-        let entry = streams::entry(&distribution, &products, &json, edition.published);
-        documents.insert(format!("{prefix}{}", entry.path), json);
-        index.index.insert(distribution.to_string(), entry);
+    for (distribution, section) in sections {
+        let (entry, json) = section.products();
+        let content = json.map_or(Content::Kept, |json| Content::New(json.to_vec()));
+        documents.push((format!("{prefix}{}", entry.path), content));
+        index.index.insert(distribution.to_string(), entry.clone());
     }
-    documents.insert(format!("{prefix}{}", layout::STREAMS_IMAGES), json(&all)?);
     // One value a line: gpg refuses to sign or check lines of more than 19 995 bytes.
     let mut index = serde_json::to_vec_pretty(&index)?;
     index.push(b'\n');
     let signed = keys.repository.sign_inline(&index, edition.published, edition.expires)?;
-    documents.insert(format!("{prefix}{}", layout::SIGNED_INDEX), signed);
-    documents.insert(format!("{prefix}{}", layout::STREAMS_INDEX), index);
-    Ok(())
+    documents.push((format!("{prefix}{}", layout::SIGNED_INDEX), Content::New(signed)));
+    documents.push((format!("{prefix}{}", layout::STREAMS_INDEX), Content::New(index)));
+    Ok(documents)
 }
 
-/// Adds both certificates, and those of keys that were revoked.
-pub fn add_certificates(documents: &mut Documents, keys: &Keys) -> Result<(), DocumentError> {
-    for certificate in keys.certificates().iter().chain(&keys.revoked) {
+/// Both certificates, and those of keys that were revoked.
+pub fn certificates(keys: &Keys) -> Result<Documents, DocumentError> {
+    let all = keys.certificates();
+    let document = |certificate: &formats::certificate::Certificate| -> Result<_, DocumentError> {
         let path = layout::certificate(certificate.fingerprint().as_str());
-        documents.insert(path, certificate.to_binary()?);
-    }
-    Ok(())
+        Ok((path, Content::New(certificate.to_binary()?)))
+    };
+    all.iter().chain(&keys.revoked).map(document).collect()
 }
 
 /// Why documents could not be made.
@@ -116,10 +135,4 @@ pub enum DocumentError {
     /// A document could not be written as JSON.
     #[error("cannot write a document as JSON")]
     Json(#[from] serde_json::Error),
-}
-
-fn json(value: &impl serde::Serialize) -> serde_json::Result<Vec<u8>> {
-    let mut json = serde_json::to_vec(value)?;
-    json.push(b'\n');
-    Ok(json)
 }

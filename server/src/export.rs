@@ -1,13 +1,14 @@
 //! Exporting what is published as plain files, for any web server.
 
+mod documents;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use formats::layout;
-use formats::record::BuildFile;
-use formats::streams::Products;
 use formats::time::{Span, Timestamp};
 use fs_err as fs;
 use rustix::fs::{FlockOperation, flock};
@@ -16,10 +17,11 @@ use serde::{Deserialize, Serialize};
 use crate::channel::Channel;
 use crate::checkpoint::checkpoint;
 use crate::data::DataDir;
-use crate::documents::{Documents, is_products};
+use crate::documents::is_products;
 use crate::files;
 use crate::generation::Generation;
-use crate::store::{BuildId, Opened, RECORD, Store};
+use crate::store::{BuildId, Opened, Store};
+use documents::Documents;
 
 /// A directory that a web server or a content delivery network serves.
 ///
@@ -80,34 +82,34 @@ impl Export {
     /// Brings the directory up to the current generation.
     pub fn update(&self, data: &DataDir, grace: Span, now: Timestamp) -> Result<Exported, ExportError> {
         let generation = Generation::current(data)?.ok_or(ExportError::Unpublished)?;
-        let documents = generation.documents()?;
+        let documents = Documents::of(&generation)?;
         let store = Store::new(data);
-        let named = named_files(&documents, &store)?;
+        let named = documents.named_files(&store)?;
         let mut done = Exported { serial: generation.serial, ..Exported::default() };
-        self.make_room(&documents)?;
+        self.make_room(&documents.paths)?;
         for path in &named {
             self.put_file(&store, path, &mut done)?;
         }
         checkpoint("export:files");
-        let mut ranked: Vec<(&String, &Vec<u8>)> = documents.iter().collect();
-        ranked.sort_by_key(|(path, _)| (rank(path), *path));
+        let mut ranked: Vec<&String> = documents.paths.iter().collect();
+        ranked.sort_by_key(|path| (rank(path), *path));
         let mut last = None;
-        for (path, content) in ranked {
+        for path in ranked {
             if last.is_some_and(|last| last != rank(path)) {
                 checkpoint(&format!("export:before-{}", rank(path)));
             }
             last = Some(rank(path));
-            self.put_document(path, content, &mut done)?;
+            self.put_document(path, &documents.read(path)?, &mut done)?;
         }
         checkpoint("export:documents");
-        self.forget(&named, &documents, grace, now, &mut done)?;
+        self.forget(&named, &documents.paths, grace, now, &mut done)?;
         Ok(done)
     }
 
     /// The directories of the channels, with the links in them.
-    fn make_room(&self, documents: &Documents) -> io::Result<()> {
+    fn make_room(&self, documents: &BTreeSet<String>) -> io::Result<()> {
         let channels: BTreeSet<&str> =
-            documents.keys().filter_map(|path| path.strip_prefix("c/")?.split('/').next()).collect();
+            documents.iter().filter_map(|path| path.strip_prefix("c/")?.split('/').next()).collect();
         for directory in ["images", "keys", "c"] {
             fs::create_dir_all(self.root.join(directory))?;
         }
@@ -154,15 +156,15 @@ impl Export {
         Ok(put_in_place(&staged, &place)?)
     }
 
-    fn put_document(&self, path: &str, content: &[u8], done: &mut Exported) -> io::Result<()> {
+    fn put_document(&self, path: &str, content: &[Bytes], done: &mut Exported) -> io::Result<()> {
         let place = self.root.join(path);
-        if files::read_if_there(&place)?.is_some_and(|there| there == content) {
+        if is_there(&place, content)? {
             done.unchanged += 1;
             return Ok(());
         }
         let staged = self.staged();
         let mut file = fs::File::create(&staged)?;
-        io::Write::write_all(&mut file, content)?;
+        content.iter().try_for_each(|part| io::Write::write_all(&mut file, part))?;
         file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
         file.sync_all()?;
         done.written += 1;
@@ -177,7 +179,7 @@ impl Export {
     fn forget(
         &self,
         named: &BTreeSet<String>,
-        documents: &Documents,
+        documents: &BTreeSet<String>,
         grace: Span,
         now: Timestamp,
         done: &mut Exported,
@@ -193,7 +195,7 @@ impl Export {
         };
         let mut unnamed = BTreeMap::new();
         for file in self.files()? {
-            if named.contains(&file) || documents.contains_key(&file) {
+            if named.contains(&file) || documents.contains(&file) {
                 continue;
             }
             let since = before.get(&file).copied().unwrap_or(now);
@@ -248,28 +250,25 @@ impl Export {
     }
 }
 
-/// Every file of a build that any products file of a generation names, and the small ones beside them. A generation
-/// holds the products files of the last day, so this is what indexes of the last day lead to.
-fn named_files(documents: &Documents, store: &Store) -> Result<BTreeSet<String>, ExportError> {
-    let mut named = BTreeSet::new();
-    for (path, json) in documents.iter().filter(|(path, _)| is_products(path)) {
-        let products: Products =
-            serde_json::from_slice(json).map_err(|source| ExportError::Damaged { path: path.into(), source })?;
-        for version in products.products.values().flat_map(|product| product.versions.values()) {
-            named.extend(version.items.values().map(|item| item.path.clone()));
+/// Whether a file has this content.
+fn is_there(place: &Path, content: &[Bytes]) -> io::Result<bool> {
+    let there = match fs::File::open(place) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    if there.metadata()?.len() != content.iter().map(|part| part.len() as u64).sum::<u64>() {
+        return Ok(false);
+    }
+    let (mut there, mut buffer) = (io::BufReader::new(there), Vec::new());
+    for part in content {
+        buffer.resize(part.len(), 0);
+        io::Read::read_exact(&mut there, &mut buffer)?;
+        if buffer != *part {
+            return Ok(false);
         }
     }
-    let directories: BTreeSet<String> =
-        named.iter().filter_map(|path| Some(path.rsplit_once('/')?.0.to_owned())).collect();
-    for directory in directories {
-        let signed = [BuildFile::RootfsTarXz, BuildFile::MetaTarXz].map(|file| format!("{file}.asc"));
-        let beside = [RECORD.to_owned(), "SHA256SUMS".to_owned(), "SHA256SUMS.gpg".to_owned()];
-        let Some((build, _)) = of_build(&format!("{directory}/")) else { continue };
-        let there = store.names(&build)?;
-        let small = signed.into_iter().chain(beside).filter(|name| there.contains(name));
-        named.extend(small.map(|name| format!("{directory}/{name}")));
-    }
-    Ok(named)
+    Ok(true)
 }
 
 /// The build and the name of a file of the store, by its path in the repository.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
@@ -27,6 +27,19 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), sync_directory)
 }
 
+/// Makes files and directories durable, a few at a time: the file system then commits them together.
+pub fn sync_all(paths: &[PathBuf]) -> io::Result<()> {
+    let share = paths.len().div_ceil(SYNCED_AT_A_TIME).max(1);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = paths
+            .chunks(share)
+            .map(|paths| scope.spawn(|| paths.iter().try_for_each(|path| fs::File::open(path)?.sync_all())))
+            .collect();
+        let died = |_| Err(io::Error::other("a thread that made files durable died"));
+        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(died))
+    })
+}
+
 /// The content of a file, or `None` when there is none.
 pub fn read_if_there(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match fs::read(path) {
@@ -35,6 +48,8 @@ pub fn read_if_there(path: &Path) -> io::Result<Option<Vec<u8>>> {
         Err(error) => Err(error),
     }
 }
+
+const SYNCED_AT_A_TIME: usize = 8;
 
 #[derive(Debug, thiserror::Error)]
 #[error("failed to put `{}` in its place", .0.display())]

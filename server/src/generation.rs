@@ -1,7 +1,8 @@
 //! Generations on disk.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use formats::layout;
@@ -9,10 +10,10 @@ use formats::streams::StreamsIndex;
 use formats::time::Timestamp;
 use fs_err as fs;
 
-use crate::checkpoint::checkpoint;
 use crate::data::{DataDir, Writer};
-use crate::documents::{Documents, Edition, is_products};
-use crate::files;
+use crate::documents::Edition;
+
+pub mod draft;
 
 /// One generation: all documents, made together and visible together. Its directory is named by its repository serial
 /// and never changes.
@@ -39,45 +40,6 @@ impl Generation {
         Ok(Some(Self { path: data.generations().join(name_of(serial)), serial }))
     }
 
-    /// Puts the documents of a generation on disk and makes it the current one, by one rename. Killed at any point, it
-    /// leaves the old generation or the new one.
-    pub fn publish(writer: &Writer, serial: u64, documents: &Documents, kept: &[KeptFile]) -> io::Result<Self> {
-        let this = Self { path: writer.generations().join(name_of(serial)), serial };
-        remove_after_current(writer)?;
-        let staged = tempfile::Builder::new().prefix("generation-").tempdir_in(writer.staging())?;
-        let mut directories = BTreeSet::from([staged.path().to_path_buf()]);
-        let mut place = |path: &str| -> io::Result<PathBuf> {
-            let place = staged.path().join(path);
-            if let Some(parent) = place.parent() {
-                fs::create_dir_all(parent)?;
-                directories.extend(parent.ancestors().take_while(|path| *path != staged.path()).map(Path::to_path_buf));
-            }
-            Ok(place)
-        };
-        for (path, content) in documents {
-            let mut file = fs::File::create(place(path)?)?;
-            io::Write::write_all(&mut file, content)?;
-            file.sync_all()?;
-        }
-        for file in kept {
-            file.keep(&place(&file.path)?)?;
-        }
-        for directory in &directories {
-            fs::set_permissions(directory, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-            files::sync_directory(directory)?;
-        }
-        checkpoint("publish:written");
-        fs::rename(staged.keep(), &this.path)?;
-        files::sync_parent(&this.path)?;
-        checkpoint("publish:before-flip");
-        let link = writer.staging().join("current");
-        fs_err::os::unix::fs::symlink(Path::new("generations").join(name_of(serial)), &link)?;
-        fs::rename(link, writer.current())?;
-        files::sync_parent(&writer.current())?;
-        checkpoint("publish:flipped");
-        Ok(this)
-    }
-
     /// Removes generations that are older than the current one, but for the newest few.
     pub fn remove_old(writer: &Writer) -> io::Result<()> {
         let Some(current) = Self::current(writer)? else { return Ok(()) };
@@ -93,39 +55,61 @@ impl Generation {
         &self.path
     }
 
-    /// The streams index of channel `stable`, which says when this generation was published.
-    pub fn streams_index(&self) -> io::Result<StreamsIndex> {
-        let json = fs::read(self.path.join(layout::STREAMS_INDEX))?;
-        serde_json::from_slice(&json).map_err(|error| {
-            let reason = format!("`{}` is damaged: {error}", self.path.join(layout::STREAMS_INDEX).display());
+    /// When it was published and when its validity ends.
+    pub fn edition(&self) -> io::Result<Edition> {
+        let index = self.streams_index("")?;
+        Ok(Edition { serial: self.serial, published: index.published, expires: index.expires })
+    }
+
+    /// The streams index of the channel whose documents are below `prefix`.
+    pub fn streams_index(&self, prefix: &str) -> io::Result<StreamsIndex> {
+        let path = format!("{prefix}{}", layout::STREAMS_INDEX);
+        serde_json::from_slice(&self.read(&path)?).map_err(|error| {
+            let reason = format!("`{}` is damaged: {error}", self.path.join(&path).display());
             io::Error::new(io::ErrorKind::InvalidData, reason)
         })
     }
 
-    /// When it was published and when its validity ends.
-    pub fn edition(&self) -> io::Result<Edition> {
-        let index = self.streams_index()?;
-        Ok(Edition { serial: self.serial, published: index.published, expires: index.expires })
-    }
-
-    /// Every document by its path.
-    pub fn documents(&self) -> io::Result<Documents> {
-        let (mut documents, mut directories) = (Documents::new(), vec![String::new()]);
+    /// Every document that is a file, by its path. Documents with the same bytes are one file with several names.
+    /// `images.json` is no file, see [`Self::images`].
+    pub fn files(&self) -> io::Result<BTreeMap<String, FileId>> {
+        let (mut files, mut directories) = (BTreeMap::new(), vec![String::new()]);
         while let Some(directory) = directories.pop() {
             for entry in fs::read_dir(self.path.join(&directory))? {
                 let entry = entry?;
                 let Ok(name) = entry.file_name().into_string() else { continue };
                 let path = if directory.is_empty() { name } else { format!("{directory}/{name}") };
-                if entry.file_type()?.is_dir() {
+                let metadata = entry.metadata()?;
+                if metadata.is_dir() {
                     directories.push(path);
                 } else {
-                    documents.insert(path, fs::read(entry.path())?);
+                    files.insert(path, FileId(metadata.ino()));
                 }
             }
         }
-        Ok(documents)
+        Ok(files)
+    }
+
+    /// A document that is a file.
+    pub fn read(&self, path: &str) -> io::Result<Vec<u8>> {
+        fs::read(self.path.join(path))
+    }
+
+    /// The `images.json` of each channel, by its path, with the paths of the products files that it is made of.
+    pub fn images(&self, files: &BTreeMap<String, FileId>) -> io::Result<BTreeMap<String, Vec<String>>> {
+        let prefixes = files.keys().filter_map(|path| path.strip_suffix(layout::STREAMS_INDEX));
+        let parts = |prefix: &str| -> io::Result<(String, Vec<String>)> {
+            let entries = self.streams_index(prefix)?.index.into_values();
+            let parts = entries.map(|entry| format!("{prefix}{}", entry.path)).collect();
+            Ok((format!("{prefix}{}", layout::STREAMS_IMAGES), parts))
+        };
+        prefixes.map(parts).collect()
     }
 }
+
+/// Tells the files of one generation apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId(u64);
 
 impl Edition {
     /// Whether a quarter of the validity has passed, after which a server signs afresh. A clock that was set back makes
@@ -133,59 +117,6 @@ impl Edition {
     pub fn is_due(self, now: Timestamp) -> bool {
         let quarter = (self.expires.unix() - self.published.unix()) / 4;
         now.unix() - self.published.unix() >= quarter.max(1)
-    }
-}
-
-/// A products file of an earlier generation that is kept in the next one, because a client may have read an index that
-/// names it and not yet asked for it.
-#[derive(Clone, Debug)]
-pub struct KeptFile {
-    /// Its path from the top of the repository.
-    path: String,
-    from: PathBuf,
-    /// No index names it any longer, since now or since its time of modification.
-    dropped: Dropped,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dropped {
-    Now,
-    Before,
-}
-
-impl KeptFile {
-    /// The products files of `previous` that are not among `documents`: those its index named, and those that an
-    /// index named within the last day.
-    pub fn of(previous: &Generation, documents: &Documents, now: Timestamp) -> io::Result<Vec<Self>> {
-        let mut kept = Vec::new();
-        let old = previous.documents()?;
-        let indexes: Vec<&[u8]> =
-            old.iter().filter(|(path, _)| path.ends_with(layout::STREAMS_INDEX)).map(|(_, json)| &**json).collect();
-        for path in old.keys().filter(|path| is_products(path) && !documents.contains_key(*path)) {
-            let from = previous.path.join(path);
-            let name = path.rsplit('/').next().unwrap_or(path).as_bytes();
-            let is_listed = indexes.iter().any(|index| index.windows(name.len()).any(|window| window == name));
-            let since = Timestamp::from(fs::metadata(&from)?.modified()?);
-            if is_listed {
-                kept.push(Self { path: path.clone(), from, dropped: Dropped::Now });
-            } else if now.unix() - since.unix() < KEPT_SECONDS {
-                kept.push(Self { path: path.clone(), from, dropped: Dropped::Before });
-            }
-        }
-        Ok(kept)
-    }
-
-    fn keep(&self, place: &Path) -> io::Result<()> {
-        match self.dropped {
-            // A copy has its own time of modification: that of being dropped.
-            Dropped::Now => {
-                fs::copy(&self.from, place)?;
-                let file = fs::OpenOptions::new().write(true).open(place)?;
-                file.set_modified(std::time::SystemTime::now())?;
-                file.sync_all()
-            }
-            Dropped::Before => fs::hard_link(&self.from, place),
-        }
     }
 }
 
@@ -217,16 +148,21 @@ fn name_of(serial: u64) -> String {
 }
 
 const KEPT_GENERATIONS: usize = 3;
-const KEPT_SECONDS: i64 = 86_400;
 
 #[cfg(test)]
 mod tests {
     use terminal::Printer;
 
+    use super::draft::Draft;
     use super::*;
+    use crate::documents::Content;
 
-    fn documents(text: &str) -> Documents {
-        Documents::from([("meta/1.0/index-user".to_owned(), text.as_bytes().to_vec())])
+    const INDEX: &str = "meta/1.0/index-user";
+
+    fn publish(writer: &Writer, serial: u64) {
+        let mut draft = Draft::begin(writer, None).unwrap();
+        draft.add(vec![(INDEX.to_owned(), Content::New(serial.to_string().into_bytes()))]).unwrap();
+        draft.publish(serial).unwrap();
     }
 
     #[test]
@@ -236,11 +172,11 @@ mod tests {
         assert_eq!(Generation::current(&data).unwrap(), None);
         let writer = data.write(&Printer::captured(true).0).unwrap();
         for serial in 1..=6 {
-            Generation::publish(&writer, serial, &documents(&serial.to_string()), &[]).unwrap();
+            publish(&writer, serial);
             Generation::remove_old(&writer).unwrap();
         }
         let current = Generation::current(&data).unwrap().unwrap();
-        assert_eq!(current.documents().unwrap(), documents("6"));
+        assert_eq!(current.read(INDEX).unwrap(), b"6");
         assert_eq!(serials(&data).unwrap(), BTreeSet::from([3, 4, 5, 6]));
         assert_eq!(fs::read_dir(data.staging()).unwrap().count(), 0);
     }
@@ -250,9 +186,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let data = DataDir::open(directory.path()).unwrap();
         let writer = data.write(&Printer::captured(true).0).unwrap();
-        Generation::publish(&writer, 7, &documents("7"), &[]).unwrap();
+        publish(&writer, 7);
         fs::create_dir_all(data.generations().join("0000000009/meta")).unwrap();
-        Generation::publish(&writer, 8, &documents("8"), &[]).unwrap();
+        publish(&writer, 8);
         assert_eq!(serials(&data).unwrap(), BTreeSet::from([7, 8]));
     }
 

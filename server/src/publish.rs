@@ -1,5 +1,10 @@
 //! Making a new generation of all documents.
 
+mod previous;
+mod rendered;
+mod section;
+
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -10,12 +15,16 @@ use terminal::Printer;
 use crate::catalog::{Catalog, CatalogEntry, CatalogError};
 use crate::channel::{Channel, ChannelError};
 use crate::data::{DataDir, Writer};
-use crate::delta::{DeltaError, DeltaList};
-use crate::documents::{self, DocumentError, Documents, Edition};
-use crate::generation::{Generation, KeptFile};
+use crate::delta::{DeltaError, DeltaList, Deltas};
+use crate::documents::{self, DocumentError, Edition, Section, streams};
+use crate::generation::Generation;
+use crate::generation::draft::Draft;
 use crate::keys::Keys;
 use crate::retention::{Ledger, RetentionError};
-use crate::store::Store;
+use crate::store::{BuildId, Store};
+use previous::Previous;
+use rendered::Rendered;
+use section::Part;
 
 /// Makes generations. It keeps what it read of the store, so that a server that publishes again and again reads each
 /// build once.
@@ -53,24 +62,21 @@ impl Publisher {
     ) -> Result<Published, PublishError> {
         let previous = Generation::current(writer)?;
         let edition = edition(previous.as_ref(), now, validity)?;
-        let (mut documents, mut channels) = (Documents::new(), Vec::new());
-        documents::add_certificates(&mut documents, keys)?;
+        let old_files = previous.as_ref().map(Generation::files).transpose()?.unwrap_or_default();
+        let mut draft = Draft::begin(writer, previous.as_ref())?;
+        draft.add(documents::certificates(keys)?)?;
         let deltas = self.deltas.current(writer)?;
-        let mut selections = Channel::all(writer)?;
+        let (mut selections, mut channels) = (Channel::all(writer)?, Vec::new());
         for channel in &selections {
-            let builds = self.builds(channel, printer)?;
-            let builds: Vec<&CatalogEntry> = builds.iter().map(AsRef::as_ref).collect();
-            documents::add_channel(&mut documents, &channel.name, &builds, &deltas, edition, keys)?;
-            let mut images: Vec<_> = builds.iter().map(|build| &build.record.image).collect();
-            images.sort();
-            images.dedup();
-            channels.push((channel.name.clone(), images.len(), builds.len()));
+            let old = previous.as_ref().map(|previous| Previous::read(previous, &old_files, &channel.name));
+            let old = old.transpose()?.flatten().map(Arc::new);
+            let sections = self.sections(writer, channel, old.as_ref(), &deltas, edition, printer)?;
+            let images: usize = sections.values().map(|section| section.products().0.products.len()).sum();
+            draft.add(documents::of_channel(&channel.name, &sections, edition, keys)?)?;
+            channels.push((channel.name.clone(), images, channel.builds.len()));
         }
-        let kept = match &previous {
-            Some(previous) => KeptFile::of(previous, &documents, now)?,
-            None => Vec::new(),
-        };
-        Generation::publish(writer, edition.serial, &documents, &kept)?;
+        draft.keep_dropped(now)?;
+        draft.publish(edition.serial)?;
         for channel in &mut selections {
             if channel.note_published(edition.published) {
                 channel.write(writer)?;
@@ -81,18 +87,96 @@ impl Publisher {
         Ok(Published { edition, channels })
     }
 
-    fn builds(&mut self, channel: &Channel, printer: &Printer) -> Result<Vec<Arc<CatalogEntry>>, PublishError> {
-        let mut builds = Vec::new();
+    /// The sections of a channel. Those whose builds and deltas are the ones of the generation before are taken over.
+    fn sections(
+        &mut self,
+        writer: &Writer,
+        channel: &Channel,
+        old: Option<&Arc<Previous>>,
+        deltas: &Deltas,
+        edition: Edition,
+        printer: &Printer,
+    ) -> Result<BTreeMap<Name, Part>, PublishError> {
+        let mut by_distribution: BTreeMap<&Name, Vec<&BuildId>> = BTreeMap::new();
         for build in &channel.builds {
+            by_distribution.entry(&build.image.distribution).or_default().push(build);
+        }
+        let (mut sections, mut seen) = (BTreeMap::new(), Vec::new());
+        for (distribution, builds) in by_distribution {
+            let inputs = section::inputs(&builds, deltas);
+            let known = Rendered::read(writer, &channel.name, distribution).filter(|known| known.inputs == inputs);
+            let kept = known.as_ref().zip(old).and_then(|(known, old)| {
+                let entry = old.entry(distribution).filter(|entry| entry.digest == known.products)?.clone();
+                Some(Part::Kept { entry, distribution: distribution.clone(), previous: Arc::clone(old) })
+            });
+            let (part, fingerprints) = if let (Some(part), Some(known)) = (kept, known) {
+                (part, known.fingerprints)
+            } else {
+                let found = self.builds(&builds, channel, printer)?;
+                let entries: Vec<&CatalogEntry> = found.iter().map(AsRef::as_ref).collect();
+                if entries.is_empty() {
+                    continue;
+                }
+                let part = Part::of(distribution, &entries, deltas, edition.published)?;
+                let fingerprints = section::fingerprints(&entries);
+                // What was left out may be there next time.
+                if entries.len() == builds.len() {
+                    let note = Rendered::new(inputs, part.products().0.digest, fingerprints.clone());
+                    note.write(writer, &channel.name, distribution)?;
+                }
+                (part, fingerprints)
+            };
+            seen.extend(fingerprints);
+            sections.insert(distribution.clone(), part);
+        }
+        // A distribution has each of its own once.
+        seen.sort_unstable();
+        let is_ambiguous = seen.windows(2).any(|pair| pair.first() == pair.last());
+        if is_ambiguous { self.ambiguous(channel, deltas, edition, printer) } else { Ok(sections) }
+    }
+
+    /// The sections of a channel in which images of two distributions have one fingerprint. Of those only the newest is
+    /// offered to Incus, so no distribution can be looked at alone.
+    fn ambiguous(
+        &mut self,
+        channel: &Channel,
+        deltas: &Deltas,
+        edition: Edition,
+        printer: &Printer,
+    ) -> Result<BTreeMap<Name, Part>, PublishError> {
+        printer.warn(format_args!(
+            "images of two distributions of channel `{}` have the same fingerprint; Incus is offered the newest only",
+            channel.name
+        ));
+        let found = self.builds(&channel.builds.iter().collect::<Vec<_>>(), channel, printer)?;
+        let entries: Vec<&CatalogEntry> = found.iter().map(AsRef::as_ref).collect();
+        let mut sections = BTreeMap::new();
+        for (distribution, products) in streams::by_distribution(&streams::products(&entries, deltas)) {
+            let is_own = |entry: &&CatalogEntry| entry.record.image.distribution == distribution;
+            let own: Vec<&CatalogEntry> = entries.iter().copied().filter(is_own).collect();
+            let part = Part::with(&distribution, &products, &own, edition.published)?;
+            sections.insert(distribution, part);
+        }
+        Ok(sections)
+    }
+
+    fn builds(
+        &mut self,
+        builds: &[&BuildId],
+        channel: &Channel,
+        printer: &Printer,
+    ) -> Result<Vec<Arc<CatalogEntry>>, PublishError> {
+        let mut found = Vec::new();
+        for build in builds {
             match self.catalog.entry(build)? {
-                Some(entry) => builds.push(entry),
+                Some(entry) => found.push(entry),
                 None => printer.warn(format_args!(
                     "channel `{}` names {build}, which is not in the store; it is left out",
                     channel.name
                 )),
             }
         }
-        Ok(builds)
+        Ok(found)
     }
 }
 

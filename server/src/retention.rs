@@ -149,10 +149,19 @@ impl Ledger {
     /// builds count as listed for longer than they were, and never for less.
     pub fn note_published(writer: &Writer, channels: &[Channel], published: Timestamp) -> Result<(), RetentionError> {
         let mut this = Self::read(writer)?;
-        let listed: BTreeSet<BuildId> = channels.iter().flat_map(|channel| channel.builds.iter().cloned()).collect();
-        this.unlisted.extend(this.listed.difference(&listed).map(|build| (build.clone(), published)));
-        this.unlisted.retain(|build, _| !listed.contains(build));
-        this.listed = listed;
+        let is_listed = |build: &BuildId| channels.iter().any(|channel| channel.builds.contains(build));
+        let listed = channels.iter().flat_map(|channel| &channel.builds);
+        let came: Vec<BuildId> = listed.filter(|build| !this.listed.contains(*build)).cloned().collect();
+        let left: Vec<BuildId> = this.listed.iter().filter(|build| !is_listed(build)).cloned().collect();
+        if came.is_empty() && left.is_empty() && !this.unlisted.keys().any(is_listed) {
+            return Ok(());
+        }
+        for build in left {
+            this.listed.remove(&build);
+            this.unlisted.insert(build, published);
+        }
+        this.listed.extend(came);
+        this.unlisted.retain(|build, _| !is_listed(build));
         this.write(writer)
     }
 
@@ -171,9 +180,8 @@ impl Ledger {
 
     /// Writes the ledger.
     pub fn write(&self, writer: &Writer) -> Result<(), RetentionError> {
-        let state =
-            LedgerState { format: LedgerFormat::V1, listed: self.listed.clone(), unlisted: self.unlisted.clone() };
-        write(writer, writer.ledger(), &state)
+        let (listed, unlisted) = (&self.listed, &self.unlisted);
+        write(writer, writer.ledger(), &WrittenLedger { format: LedgerFormat::V1, listed, unlisted })
     }
 }
 
@@ -228,10 +236,18 @@ impl RetentionError {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
+struct WrittenLedger<'a> {
+    format: LedgerFormat,
+    listed: &'a BTreeSet<BuildId>,
+    unlisted: &'a BTreeMap<BuildId, Timestamp>,
+}
+
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LedgerState {
-    format: LedgerFormat,
+    #[serde(rename = "format")]
+    _format: LedgerFormat,
     listed: BTreeSet<BuildId>,
     unlisted: BTreeMap<BuildId, Timestamp>,
 }

@@ -40,8 +40,7 @@ fn build(serial: &str) -> FakeImage {
 }
 
 fn versions(world: &World, channel: &str) -> std::collections::BTreeMap<String, Version> {
-    let json = fs::read(world.current().join(format!("{channel}streams/v1/images.json"))).unwrap();
-    let products: Products = serde_json::from_slice(&json).unwrap();
+    let products: Products = serde_json::from_str(&world.products(channel)).unwrap();
     products.products[PRODUCT].versions.clone()
 }
 

@@ -88,7 +88,7 @@ fn a_prune_killed_anywhere_lists_nothing_that_is_gone_and_the_next_one_finishes(
         let serials = ["20261120_0000", "20261121_0000", "20261122_0000", "20261123_0522"];
         let world = World::publishing(&serials.map(image));
         kill_at(&world, checkpoint, &["prune", "--keep", "1", "--grace", "0s"]);
-        let images = fs::read_to_string(world.current().join("streams/v1/images.json")).unwrap();
+        let images = world.products("");
         let store = world.data().join("images/debian/trixie/amd64/default");
         for serial in serials.iter().filter(|serial| images.contains(**serial)) {
             assert!(store.join(serial).join("rootfs.tar.xz").is_file(), "{checkpoint}: {serial} is listed and gone");

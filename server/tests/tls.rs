@@ -1,5 +1,7 @@
 //! TLS with a certificate that real clients accept, on one port with plain HTTP where that is allowed.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -34,6 +36,41 @@ fn curl_is_served_over_tls_1_2_and_1_3_and_http_1_and_2() {
         assert_eq!(outcome.stdout, format!("{version} 200"));
     }
     assert_eq!(curl(&server, &["--tls-max", "1.1"], "/healthz").status, Some(35));
+}
+
+#[test]
+fn over_http_2_everything_is_as_over_http_1() {
+    need!("curl");
+    let world = world();
+    let server = world.serve_with(&[]);
+    let build = "/images/debian/trixie/amd64/default/20261123_0522";
+    let whole = std::fs::read(world.data().join(&build[1..]).join("rootfs.tar.xz")).unwrap();
+    let head = |args: &[&str], path: &str| {
+        let args = [&["--http2", "--path-as-is", "-D", "-", "-o", "/dev/null"], args].concat();
+        curl(&server, &args, path).succeeds().stdout.to_lowercase()
+    };
+    let rootfs = format!("/{build}//rootfs.tar.xz");
+    let length = format!("content-length: {}\r", whole.len());
+    for (args, path, wanted) in [
+        (&[][..], &*rootfs, vec!["http/2 200", &length, "accept-ranges: bytes"]),
+        (&["-I"], &rootfs, vec!["http/2 200", &length]),
+        (&["-r", "10-19"], &rootfs, vec!["http/2 206", "content-length: 10\r", "content-range: bytes 10-19/"]),
+        (&["-r", "999999999-"], &rootfs, vec!["http/2 416", "content-range: bytes */"]),
+        (&["-H", "If-Modified-Since: Mon, 23 Nov 2026 05:22:00 GMT"], &rootfs, vec!["http/2 304"]),
+        (&["-H", "If-Modified-Since: Mon, 23 Nov 2026 05:21:59 GMT"], &rootfs, vec!["http/2 200"]),
+        (&["-H", "Accept-Encoding: gzip"], "//meta/1.0/index-system.7", vec!["http/2 200", "content-length: "]),
+        (&["-X", "DELETE"], "/meta/1.0/index-user", vec!["http/2 405", "allow: get, head"]),
+        (&[], "/../../etc/passwd", vec!["http/2 400"]),
+        (&[], "/nothing", vec!["http/2 404"]),
+    ] {
+        let head = head(args, path);
+        assert!(wanted.iter().all(|field| head.contains(field)), "{args:?} {path}: {head}");
+        assert!(!head.contains("content-encoding") && !head.contains("transfer-encoding"), "{path}: {head}");
+    }
+    let large = format!("X: {}", "a".repeat(100_000));
+    let refused = curl(&server, &["--http2", "-H", &large, "-o", "/dev/null", "-w", "%{http_code}"], "/healthz");
+    assert!(refused.stdout == "431" || refused.status != Some(0), "{refused}");
+    curl(&server, &["--http2"], "/healthz").succeeds();
 }
 
 #[test]
@@ -174,4 +211,30 @@ fn a_server_that_is_asked_to_stop_finishes_and_stops() {
         run(Command::new("kill").arg(signal).arg(server.id().to_string())).succeeds();
         assert_eq!(server.ended(), Some(0), "{signal}");
     }
+}
+
+#[test]
+fn a_download_under_way_is_finished_before_a_server_stops() {
+    // Larger than what the system keeps on the way between the two.
+    let image = FakeImage::new("debian/trixie/amd64/default").serial("20261123_0522").incus();
+    let world = World::publishing(&[image.file("zeros", vec![0; 24 << 20])]);
+    let server = world.serve();
+    let path = "/images/debian/trixie/amd64/default/20261123_0522/rootfs.squashfs";
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut answer = vec![0; 1 << 16];
+    stream.read_exact(&mut answer).unwrap();
+    run(Command::new("kill").arg(server.id().to_string())).succeeds();
+    let address = server.address().to_owned();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    // Nobody new is served meanwhile.
+    while TcpStream::connect(&address).is_ok() {
+        assert!(Instant::now() < deadline, "the server still listens");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    stream.read_to_end(&mut answer).unwrap();
+    let head = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    assert_eq!(answer[head + 4..], std::fs::read(world.data().join(&path[1..])).unwrap());
+    assert_eq!(server.ended(), Some(0));
 }

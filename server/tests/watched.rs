@@ -55,6 +55,7 @@ fn a_server_whose_validity_has_ended_answers_but_is_not_ready() {
         assert!(Instant::now() < deadline, "{}", server.log());
         std::thread::sleep(Duration::from_millis(100));
     }
+    assert_eq!(server.get("/readyz").header("retry-after"), Some("60"));
     assert_eq!(server.get("/healthz").text(), "ok\n");
     assert!(server.get("/").text().contains("clients refuse what is published"));
     // Nobody overlooks that it cannot sign.
@@ -65,4 +66,19 @@ fn a_server_whose_validity_has_ended_answers_but_is_not_ready() {
     }
     let metrics = ask_prometheus_port(&server, "/metrics").text();
     assert!(!metrics.contains("rootcellar_signing_failures_total 0"), "{metrics}");
+}
+
+#[test]
+fn what_a_client_says_it_is_changes_nothing_of_its_answer() {
+    let world = World::publishing(&[FakeImage::new("debian/trixie/amd64/default")]);
+    let server = world.serve();
+    let fields = |agent: &str| {
+        let answer = server.get_with("//meta/1.0/index-user.7", &[("User-Agent", agent)]);
+        (answer.status, answer.header("etag").map(str::to_owned), answer.body)
+    };
+    let expected = fields("lxc/6.0.2 compat:7");
+    assert_eq!(expected.0, 200);
+    for agent in ["lxc/1.0 compat:99", "Wget/1.21.3", "Mozilla/5.0", "", "sqlmap/1.7", "() { :; }; id"] {
+        assert_eq!(fields(agent), expected, "{agent}");
+    }
 }

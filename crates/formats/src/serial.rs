@@ -34,12 +34,24 @@ impl FromStr for Serial {
     type Err = ParseSerialError;
 
     fn from_str(text: &str) -> Result<Self, ParseSerialError> {
-        let serial = Self(text.to_owned());
-        let canonical = serial.time().map(Self::at);
-        (canonical.as_ref() == Some(&serial))
-            .then_some(serial)
+        is_serial(text)
+            .then(|| Self(text.to_owned()))
             .ok_or_else(|| ParseSerialError { found: text.chars().take(40).flat_map(char::escape_debug).collect() })
     }
+}
+
+/// Large servers read tens of thousands of serials for one publish, so no text is made to compare with.
+fn is_serial(text: &str) -> bool {
+    let Some((day, minute)) = text.split_once('_') else { return false };
+    let are_digits = |part: &str, count: usize| part.len() == count && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !are_digits(day, 8) || !are_digits(minute, 4) {
+        return false;
+    }
+    let number = |part: &str| part.parse::<i16>().unwrap_or(i16::MAX);
+    let small = |part: &str| part.parse::<i8>().unwrap_or(i8::MAX);
+    let date = jiff::civil::Date::new(number(&day[..4]), small(&day[4..6]), small(&day[6..]));
+    // Times end in the last days of the year 9999.
+    date.is_ok_and(|date| date.year() < 9999) && number(&minute[..2]) < 24 && number(&minute[2..]) < 60
 }
 
 impl TryFrom<String> for Serial {

@@ -32,7 +32,7 @@ fn main() {
         let image: ImageId = format!("fake{}/r{}/amd64/default", image / 100, image % 100).parse().expect("an image");
         for build in 1..=number(2) {
             let serial: Serial = format!("202601{build:02}_0522").parse().expect("a serial");
-            write(&data, &metadata, of(&record, &image, &serial));
+            write(&data, &metadata, &of(&record, &image, &serial));
             builds.push(format!("{image}@{serial}"));
         }
     }
@@ -68,7 +68,7 @@ fn of(pattern: &BuildRecord, image: &ImageId, serial: &Serial) -> BuildRecord {
     record
 }
 
-fn write(data: &Path, metadata: &Path, record: BuildRecord) {
+fn write(data: &Path, metadata: &Path, record: &BuildRecord) {
     let directory = data.join(layout::build_dir(&record.image, &record.serial));
     fs::create_dir_all(&directory).expect("room for a build");
     fs::write(directory.join("build.json"), record.to_json()).expect("room for a build");

@@ -15,7 +15,7 @@ use crate::catalog::CatalogEntry;
 use crate::delta::Deltas;
 use crate::store::BuildId;
 
-/// All images of a channel as one products file. It holds no time: the same builds give the same bytes, and so the same
+/// The images of builds as one products file. It holds no time: the same builds give the same bytes, and so the same
 /// name.
 pub fn products(builds: &[&CatalogEntry], deltas: &Deltas) -> Products {
     let mut newest_first: Vec<&BuildRecord> = builds.iter().map(|build| &build.record).collect();

@@ -1,5 +1,6 @@
 //! The bodies of answers.
 
+use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -86,6 +87,37 @@ impl Body for FileBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.rest.end - self.rest.start)
+    }
+}
+
+/// Bytes that lie in several places in memory, one after the other.
+pub(super) struct Parts {
+    rest: VecDeque<Bytes>,
+    size_bytes: u64,
+}
+
+impl From<Vec<Bytes>> for Parts {
+    fn from(parts: Vec<Bytes>) -> Self {
+        Self { size_bytes: parts.iter().map(|part| part.len() as u64).sum(), rest: parts.into() }
+    }
+}
+
+impl Body for Parts {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let part = self.rest.pop_front();
+        self.size_bytes -= part.as_ref().map_or(0, |part| part.len() as u64);
+        Poll::Ready(part.map(|part| Ok(Frame::data(part))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.size_bytes)
     }
 }
 

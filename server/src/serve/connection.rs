@@ -118,8 +118,10 @@ impl<A: Answer> Accepting<A> {
         };
         let stream = Impatient::new(stream, self.limits.stalled);
         let Some(config) = config else { return self.speak(stream, false, false).await };
+        // Idle connections are many: what is needed only for the handshake is given back, and what stays is moved by its
+        // address, because each function here would keep room of its own for it.
         let acceptor = TlsAcceptor::from(config.load_full());
-        let stream = timeout(self.limits.handshake, acceptor.accept(stream)).await??;
+        let stream = Box::new(Box::pin(timeout(self.limits.handshake, acceptor.accept(stream))).await??);
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         self.speak(stream, is_http2, true).await
     }
@@ -157,7 +159,7 @@ impl<A: Answer> Accepting<A> {
                 .header_read_timeout(limits.head)
                 .max_headers(limits.headers)
                 .max_buf_size(limits.head_bytes);
-            until_stopped(builder.serve_connection(stream, service), stop).await
+            Box::pin(until_stopped(builder.serve_connection(stream, service), stop)).await
         }
     }
 }

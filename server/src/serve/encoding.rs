@@ -8,6 +8,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use formats::digest::Sha256;
 
+use super::document::{Content, etag};
+
 /// A content coding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Coding {
@@ -21,7 +23,7 @@ pub(super) enum Coding {
 #[derive(Clone, Debug)]
 pub(super) struct Encoded {
     pub(super) coding: Coding,
-    pub(super) bytes: Bytes,
+    pub(super) content: Content,
     pub(super) etag: HeaderValue,
 }
 
@@ -46,12 +48,17 @@ impl Coding {
         })
     }
 
-    fn encode(self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    fn encode(self, parts: &[Bytes]) -> io::Result<Vec<u8>> {
+        let write = |encoder: &mut dyn Write| parts.iter().try_for_each(|part| encoder.write_all(part));
         match self {
-            Self::Zstd => zstd::bulk::compress(bytes, ZSTD_LEVEL),
+            Self::Zstd => {
+                let mut encoder = zstd::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
+                write(&mut encoder)?;
+                encoder.finish()
+            }
             Self::Gzip => {
                 let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-                encoder.write_all(bytes)?;
+                write(&mut encoder)?;
                 encoder.finish()
             }
         }
@@ -59,11 +66,11 @@ impl Coding {
 }
 
 /// A document in every coding that makes it smaller, the better coding first.
-pub(super) fn encodings(bytes: &[u8]) -> Vec<Encoded> {
+pub(super) fn encodings(parts: &[Bytes], size_bytes: u64) -> Vec<Encoded> {
     let encode = |coding: Coding| {
-        let encoded = coding.encode(bytes).ok().filter(|encoded| encoded.len() < bytes.len())?;
-        let etag = super::document::etag(&Sha256::of(&encoded));
-        Some(Encoded { coding, bytes: encoded.into(), etag })
+        let encoded = coding.encode(parts).ok().filter(|encoded| (encoded.len() as u64) < size_bytes)?;
+        let etag = etag(&Sha256::of(&encoded));
+        Some(Encoded { coding, content: Bytes::from(encoded).into(), etag })
     };
     Coding::ALL.into_iter().filter_map(encode).collect()
 }
@@ -93,8 +100,9 @@ mod tests {
 
     #[test]
     fn what_would_grow_stays_plain() {
-        assert_eq!(encodings(b"{}").len(), 0);
-        let [zstd, gzip] = <[Encoded; 2]>::try_from(encodings(&b"rootcellar ".repeat(100))).unwrap();
+        assert_eq!(encodings(&[Bytes::from_static(b"{}")], 2).len(), 0);
+        let parts = vec![Bytes::from_static(b"rootcellar "); 100];
+        let [zstd, gzip] = <[Encoded; 2]>::try_from(encodings(&parts, 1100)).unwrap();
         assert!(zstd.etag != gzip.etag && zstd.coding == Coding::Zstd && gzip.coding == Coding::Gzip);
     }
 }

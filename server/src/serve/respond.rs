@@ -43,7 +43,7 @@ pub(super) async fn document<B>(state: &State, request: &axum::http::Request<B>)
     }
     let snapshot = state.current.load_full();
     let document = snapshot.document(request.uri().path().strip_prefix('/')?).await?;
-    Some(answer_document(request.method(), request.headers(), document, snapshot.modified()))
+    Some(answer_document(request.method(), request.headers(), document, snapshot.modified()).await)
 }
 
 /// Everything of the repository.
@@ -58,7 +58,9 @@ pub(super) async fn repository(StateOf(state): StateOf<Arc<State>>, request: Req
         Ok(Route::Document(path)) => {
             let snapshot = state.current.load_full();
             match snapshot.document(&path).await {
-                Some(document) => answer_document(&request.method, &request.headers, document, snapshot.modified()),
+                Some(document) => {
+                    answer_document(&request.method, &request.headers, document, snapshot.modified()).await
+                }
                 None => phrase(StatusCode::NOT_FOUND),
             }
         }
@@ -92,16 +94,21 @@ pub(super) async fn repository(StateOf(state): StateOf<Arc<State>>, request: Req
 pub(super) fn phrase(status: StatusCode) -> Response {
     let text = status.canonical_reason().unwrap_or("Error").to_lowercase();
     let cache = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-    (status, cache, format!("{text}\n")).into_response()
+    let mut response = (status, cache, format!("{text}\n")).into_response();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+    }
+    response
 }
 
-fn answer_document(method: &Method, headers: &HeaderMap, document: &Document, modified: &Modified) -> Response {
-    let encoded = document.encoding(headers);
-    let (bytes, etag) = encoded.map_or((&document.bytes, &document.etag), |encoded| (&encoded.bytes, &encoded.etag));
-    let entity = Entity { size_bytes: bytes.len() as u64, etag: etag.clone(), modified: modified.clone() };
+async fn answer_document(method: &Method, headers: &HeaderMap, document: &Document, modified: &Modified) -> Response {
+    let encoded = document.encoding(headers).await;
+    let (content, etag) =
+        encoded.map_or((&document.content, &document.etag), |encoded| (&encoded.content, &encoded.etag));
+    let entity = Entity { size_bytes: content.size_bytes, etag: etag.clone(), modified: modified.clone() };
     let answer = Answering { method, headers, content_type: document.content_type, cache: document.cache };
-    let mut response = answer.with(&entity, |part| slice(bytes, part));
-    if document.encodings.is_some() {
+    let mut response = answer.with(&entity, |part| content.slice(part));
+    if document.has_encodings() {
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     }
     if let Some(encoded) = encoded.filter(|_| response.status() != StatusCode::NOT_MODIFIED) {
@@ -187,6 +194,9 @@ impl Answering<'_> {
         response
     }
 }
+
+/// When to ask again while nothing valid is published: signing afresh is tried twice a minute.
+const RETRY_AFTER_SECONDS: &str = "60";
 
 /// The fields of an answer of this module, and those that HTTP itself adds.
 const MOST_FIELDS: usize = 12;

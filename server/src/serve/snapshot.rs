@@ -5,7 +5,10 @@ use std::io;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use formats::certificate::Certificate;
+use formats::layout;
+use formats::streams::StreamsIndex;
 use tokio::time::Instant;
 
 use super::conditional::Modified;
@@ -13,8 +16,8 @@ use super::document::Document;
 use super::page;
 use super::page::listing::Listing;
 use crate::channel::Channel;
-use crate::documents::Edition;
-use crate::generation::Generation;
+use crate::documents::{Edition, images, is_products};
+use crate::generation::{FileId, Generation};
 
 /// One generation, ready to be served.
 ///
@@ -38,18 +41,31 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Reads a generation. What it has in common with the `previous` one is not compressed again.
+    /// Reads a generation. Products files that the `previous` one has too are not read again.
     pub(super) fn load(generation: &Generation, previous: Option<&Self>) -> io::Result<Self> {
         let edition = generation.edition()?;
-        let files = generation.documents()?;
-        let is_certificate = |path: &&String| path.starts_with("keys/");
-        let certificates = files.keys().filter(is_certificate).filter_map(|path| files.get(path));
+        let files = generation.files()?;
+        let mut documents: HashMap<String, Document> = HashMap::with_capacity(files.len());
+        // Of files with several names one copy is kept.
+        let mut read: HashMap<FileId, Document> = HashMap::new();
+        for (path, id) in &files {
+            let old = previous.and_then(|previous| previous.documents.get(path));
+            let document = match (old.filter(|_| is_products(path)), read.get(id)) {
+                (Some(same), _) => same.clone(),
+                (None, Some(same)) => same.named(path),
+                (None, None) => Document::new(path, generation.read(path)?).after(old),
+            };
+            read.entry(*id).or_insert_with(|| document.clone());
+            documents.insert(path.clone(), document);
+        }
+        for (path, products) in generation.images(&files)? {
+            let images = join(&path, products, &documents)?;
+            documents.insert(path.clone(), images.after(previous.and_then(|previous| previous.documents.get(&path))));
+        }
+        let certificates = files.keys().filter(|path| path.starts_with("keys/"));
+        let certificates = certificates.filter_map(|path| documents.get(path)?.content.parts.first());
         let certificates = certificates.filter_map(|bytes| Certificate::from_bytes(bytes).ok()).collect();
-        let documents = files.into_iter().map(|(path, bytes)| {
-            let document = Document::new(&path, bytes, previous.and_then(|previous| previous.documents.get(&path)));
-            (path, document)
-        });
-        let (documents, old_signatures) = (documents.collect(), HashMap::new());
+        let old_signatures = HashMap::new();
         let (pages, listing) = (page::Made::default(), OnceLock::new());
         let (settled, modified) = (Instant::now(), SystemTime::from(edition.published).into());
         Ok(Self { edition, certificates, pages, listing, documents, old_signatures, settled, modified })
@@ -101,24 +117,36 @@ impl Snapshot {
 
     /// Whether a channel is published.
     pub(super) fn has_channel(&self, channel: &str) -> bool {
-        channel == Channel::STABLE
-            || self.documents.contains_key(&format!("c/{channel}/{}", formats::layout::STREAMS_INDEX))
+        channel == Channel::STABLE || self.documents.contains_key(&format!("c/{channel}/{}", layout::STREAMS_INDEX))
     }
 
     /// The images of channel `stable`. The first call reads them from the streams.
     pub(super) fn listing(&self) -> &Listing {
-        let images = || {
-            self.documents
-                .get(formats::layout::STREAMS_IMAGES)
-                .map(|document| Listing::of(&document.bytes, self.edition.published))
+        let listing = || {
+            let index = self.documents.get(layout::STREAMS_INDEX).and_then(|index| index.content.parts.first());
+            let index = index.and_then(|json| serde_json::from_slice::<StreamsIndex>(json).ok());
+            let paths = index.into_iter().flat_map(|index| index.index.into_values()).map(|entry| entry.path);
+            let files: Vec<&Document> = paths.filter_map(|path| self.documents.get(&path)).collect();
+            let bytes = files.iter().flat_map(|document| document.content.parts.iter().map(AsRef::as_ref));
+            Listing::of(bytes, self.edition.published)
         };
-        self.listing.get_or_init(|| images().unwrap_or_default())
+        self.listing.get_or_init(listing)
     }
 
     /// The time of publication, which is when every document was made as far as clients can tell.
     pub(super) fn modified(&self) -> &Modified {
         &self.modified
     }
+}
+
+/// An `images.json`, made of the products files it is made of.
+fn join(path: &str, products: Vec<String>, documents: &HashMap<String, Document>) -> io::Result<Document> {
+    let damaged = |reason: String| io::Error::new(io::ErrorKind::InvalidData, reason);
+    let document = |part: String| documents.get(&part).ok_or_else(|| damaged(format!("there is no `{part}`")));
+    let of = products.into_iter().map(document).collect::<io::Result<Vec<&Document>>>()?;
+    let files: Vec<Bytes> = of.iter().flat_map(|document| document.content.parts.iter().cloned()).collect();
+    let parts = images::parts(&files).ok_or_else(|| damaged(images::NOT_OURS.to_owned()))?;
+    Ok(Document::joined(path, parts, &of))
 }
 
 const SIGNATURE: &str = ".asc";
@@ -134,9 +162,8 @@ mod tests {
 
     fn snapshot(documents: &[(&str, &str)]) -> Snapshot {
         let now = Timestamp::from_unix(1_795_411_320);
-        let documents = documents
-            .iter()
-            .map(|(path, text)| ((*path).to_owned(), Document::new(path, text.as_bytes().to_vec(), None)));
+        let documents =
+            documents.iter().map(|(path, text)| ((*path).to_owned(), Document::new(path, text.as_bytes().to_vec())));
         Snapshot {
             edition: Edition { serial: 1, published: now, expires: now },
             certificates: vec![],
@@ -150,7 +177,7 @@ mod tests {
     }
 
     async fn text(snapshot: &Snapshot, path: &str) -> Option<String> {
-        snapshot.document(path).await.map(|document| String::from_utf8(document.bytes.to_vec()).unwrap())
+        snapshot.document(path).await.map(|document| String::from_utf8(document.content.parts.concat()).unwrap())
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use formats::streams::StreamsIndex;
 use tempfile::TempDir;
 use testkit::FakeImage;
 
@@ -72,6 +73,14 @@ impl World {
     /// The directory of the current generation.
     pub(crate) fn current(&self) -> PathBuf {
         self.data().join(fs::read_link(self.data().join("current")).unwrap())
+    }
+
+    /// The products files that the streams of a channel name now, one after the other; `prefix` is where the channel is.
+    pub(crate) fn products(&self, prefix: &str) -> String {
+        let top = self.current().join(prefix);
+        let index: StreamsIndex =
+            serde_json::from_slice(&fs::read(top.join("streams/v1/index.json")).unwrap()).unwrap();
+        index.index.values().map(|entry| fs::read_to_string(top.join(&entry.path)).unwrap()).collect()
     }
 
     /// The fingerprint of a key.

@@ -44,9 +44,15 @@ pub(super) struct Group<'a> {
 }
 
 impl Listing {
-    /// Reads the products file of all images.
-    pub(in crate::serve) fn of(products: &[u8], published: Timestamp) -> Self {
-        let Ok(products) = serde_json::from_slice::<Products>(products) else { return Self::default() };
+    /// Reads products files, one after the other.
+    pub(in crate::serve) fn of<'a>(files: impl Iterator<Item = &'a [u8]>, published: Timestamp) -> Self {
+        let mut images: Vec<Image> = files.flat_map(|file| Self::images_of(file, published)).collect();
+        images.sort_by(|a, b| a.id.cmp(&b.id));
+        Self { images }
+    }
+
+    fn images_of(products: &[u8], published: Timestamp) -> Vec<Image> {
+        let Ok(products) = serde_json::from_slice::<Products>(products) else { return Vec::new() };
         let images = products.images().filter_map(|(id, product)| {
             let mut builds = product.builds().map(|(serial, version)| {
                 let rootfs = [BuildFile::RootfsTarXz, BuildFile::RootfsSquashfs];
@@ -58,9 +64,7 @@ impl Listing {
             let is_past_end_of_life = product.support_eol.as_ref().is_some_and(|day| *day < published.date());
             Some(Image { id, os: product.os.clone(), aliases, is_past_end_of_life, newest, earlier })
         });
-        let mut images: Vec<Image> = images.collect();
-        images.sort_by(|a, b| a.id.cmp(&b.id));
-        Self { images }
+        images.collect()
     }
 
     /// The images whose name or alias holds every word, by distribution, at most `most` of them, and how many match.
