@@ -9,6 +9,7 @@
 //! | [`listing`] | what is in an archive, with digests |
 //! | [`beneath`] | single files of an unpacked tree, read and written without leaving it |
 //! | [`hashing`] | the digest of what is written, in the same pass |
+//! | [`placeholder`] | devices in trees that are made where nobody may make devices |
 //! | [`ids`] | which user and group ids a user namespace holds |
 //!
 //! GNU tar's result is the yardstick: what it restores, this crate restores; what it would follow out of the
@@ -21,6 +22,7 @@ pub mod ids;
 pub mod listing;
 pub mod members;
 pub mod pack;
+pub mod placeholder;
 pub mod unpack;
 pub mod xz;
 

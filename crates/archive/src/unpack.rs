@@ -68,6 +68,16 @@ impl UnpackOptions {
             limits: UnpackLimits::default(),
         })
     }
+
+    /// The same, for a tree that will be packed again: what stands for a device that cannot be made here is a file.
+    pub fn for_a_build() -> std::io::Result<Self> {
+        let options = Self::for_this_process()?;
+        let devices = match options.devices {
+            DevicePolicy::Create => DevicePolicy::Create,
+            DevicePolicy::Skip | DevicePolicy::Placeholder => DevicePolicy::Placeholder,
+        };
+        Ok(Self { devices, ..options })
+    }
 }
 
 /// Whose files unpacked files become.
@@ -87,6 +97,8 @@ pub enum DevicePolicy {
     Create,
     /// They are left out and counted: no user namespace may make them (mknod(2), EPERM).
     Skip,
+    /// Files stand for them ([`crate::placeholder`]), for a tree that will be packed again.
+    Placeholder,
 }
 
 /// What becomes of directories that are there already.

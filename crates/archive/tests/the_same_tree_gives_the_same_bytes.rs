@@ -14,7 +14,8 @@ use formats::time::Timestamp;
 use rootcellar_archive::ids::{IdMap, IdMaps, IdRange};
 use rootcellar_archive::pack::{PackError, PackOptions, pack_tree};
 use rootcellar_archive::pack_tree_xz;
-use rootcellar_archive::unpack::{UnpackOptions, unpack};
+use rootcellar_archive::placeholder::Device;
+use rootcellar_archive::unpack::{DevicePolicy, UnpackOptions, unpack};
 use rootcellar_archive::xz::{DecodeLimits, Decoder, XzOptions};
 
 fn options() -> PackOptions {
@@ -53,6 +54,52 @@ fn a_copy_made_in_another_order_packs_to_the_same_bytes() {
     let one = make(dir.path().join("one"), &mut files.iter());
     let other = make(dir.path().join("other"), &mut files.iter().rev());
     assert!(one == other, "the archives differ");
+}
+
+/// The kind and the device numbers of a member.
+fn shape(tar: &[u8], name: &str) -> (tar::EntryType, Option<u32>, Option<u32>) {
+    let mut archive = tar::Archive::new(tar);
+    let mut entries = archive.entries().unwrap().map(|entry| entry.unwrap());
+    let entry = entries.find(|entry| entry.path_bytes() == name.as_bytes()).unwrap();
+    let header = entry.header();
+    (header.entry_type(), header.device_major().unwrap(), header.device_minor().unwrap())
+}
+
+#[test]
+fn a_file_that_stands_for_a_device_is_packed_as_the_device_and_no_archive_can_bring_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (made, unpacked) = (dir.path().join("made"), dir.path().join("unpacked"));
+    fs::create_dir(&made).unwrap();
+    drop(Device { is_block: false, major: 1, minor: 3 }.create(&made.join("null")).unwrap());
+    drop(Device { is_block: true, major: 259, minor: 70_000 }.create(&made.join("disk")).unwrap());
+    fs::hard_link(made.join("null"), made.join("zero")).unwrap();
+    // Whatever a script writes into it.
+    fs::write(made.join("null"), "lost").unwrap();
+    let tar = packed(&made, &options());
+    assert_eq!(shape(&tar, "./null"), (tar::EntryType::Char, Some(1), Some(3)));
+    assert_eq!(shape(&tar, "./disk"), (tar::EntryType::Block, Some(259), Some(70_000)));
+    assert_eq!(shape(&tar, "./zero").0, tar::EntryType::Link);
+    fs::create_dir(&unpacked).unwrap();
+    let stand_in = UnpackOptions { devices: DevicePolicy::Placeholder, ..UnpackOptions::for_this_process().unwrap() };
+    unpack(tar.as_slice(), &unpacked, &stand_in).unwrap();
+    assert!(fs::symlink_metadata(unpacked.join("null")).unwrap().is_file());
+    assert_eq!(Device::at(&unpacked.join("zero")).unwrap(), Some(Device { is_block: false, major: 1, minor: 3 }));
+    assert!(packed(&unpacked, &options()) == tar, "the archives differ");
+
+    let mut forged = tar::Builder::new(Vec::new());
+    forged.append_pax_extensions([("SCHILY.xattr.user.rootcellar.device", &b"c 1 1"[..])]).unwrap();
+    let mut header = tar::Header::new_ustar();
+    header.set_size(0);
+    header.set_mode(0o666);
+    header.set_uid(rustix::process::getuid().as_raw().into());
+    header.set_gid(rustix::process::getgid().as_raw().into());
+    forged.append_data(&mut header, "mem", std::io::empty()).unwrap();
+    let forged = forged.into_inner().unwrap();
+    let again = dir.path().join("again");
+    fs::create_dir(&again).unwrap();
+    let summary = unpack(forged.as_slice(), &again, &stand_in).unwrap();
+    assert_eq!((summary.attributes_skipped, Device::at(&again.join("mem")).unwrap()), (1, None));
+    assert_eq!(shape(&packed(&again, &options()), "./mem").0, tar::EntryType::Regular);
 }
 
 #[test]

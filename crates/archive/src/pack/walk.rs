@@ -13,6 +13,7 @@ use tar::EntryType;
 use super::attributes::Attributes;
 use super::header::Fields;
 use super::{PackError, PackOptions, Packer};
+use crate::placeholder::{self, Device};
 use crate::text::shown;
 
 /// Packs the tree at `root` with `top` as its name in the archive.
@@ -143,8 +144,17 @@ impl<W: Write> Walk<'_, W> {
         let flags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
         let file =
             rustix::fs::openat(dir, &child.name, flags, Mode::empty()).map_err(PackError::reading("open", member))?;
-        let xattrs =
+        let mut xattrs =
             self.attributes.of_file(file.as_fd()).map_err(PackError::reading("read the attributes of", member))?;
+        if let Some(index) = xattrs.iter().position(|(name, _)| name == placeholder::ATTRIBUTE) {
+            let (_, value) = xattrs.remove(index);
+            if let Some(device) = Device::parse(&value) {
+                let kind = if device.is_block { EntryType::Block } else { EntryType::Char };
+                let fields = self.fields(member, kind, &child.stat)?;
+                let device = (device.major, device.minor);
+                return self.packer.member(&Fields { device, xattrs: &xattrs, ..fields });
+            }
+        }
         let size = u64::try_from(child.stat.st_size).unwrap_or_default();
         let fields = self.fields(member, EntryType::Regular, &child.stat)?;
         self.packer.member(&Fields { size, xattrs: &xattrs, ..fields })?;

@@ -12,6 +12,7 @@ use super::{Ownership, UnpackError, UnpackOptions};
 use crate::acl;
 use crate::beneath::{RootDir, proc_path};
 use crate::ids::IdMap;
+use crate::placeholder;
 use crate::text::shown;
 
 /// Gives what was made the attributes a member says, in the order that keeps them: the owner (which clears set-id bits
@@ -122,8 +123,12 @@ impl<'a> Attributes<'a> {
         Ok(())
     }
 
-    /// Without the owners, only attributes that do not speak for root.
+    /// Without the owners, only attributes that do not speak for root. Marks of overlayfs and of placeholders are never
+    /// an archive's to bring: they would change what the tree is.
     fn may_set(&self, name: &[u8]) -> bool {
+        if is_mark(name) {
+            return false;
+        }
         self.options.ownership == Ownership::Restore
             || name.starts_with(b"user.")
             || matches!(name, acl::ACCESS | acl::DEFAULT)
@@ -132,6 +137,9 @@ impl<'a> Attributes<'a> {
     /// Labels and `trusted.*` are up to the host; a file system without attributes takes none; a capability must not be
     /// lost in silence where owners are restored.
     fn may_be_missing(&self, name: &[u8], errno: Errno) -> bool {
+        if is_mark(name) {
+            return true;
+        }
         let of_the_image = name.starts_with(b"user.")
             || matches!(name, acl::ACCESS | acl::DEFAULT)
             || (name == b"security.capability" && self.options.ownership == Ownership::Restore);
@@ -141,6 +149,10 @@ impl<'a> Attributes<'a> {
             _ => false,
         }
     }
+}
+
+fn is_mark(name: &[u8]) -> bool {
+    name == placeholder::ATTRIBUTE || name.starts_with(b"user.overlay.") || name.starts_with(b"trusted.overlay.")
 }
 
 /// A user and group that exist here.

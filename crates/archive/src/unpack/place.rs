@@ -14,6 +14,7 @@ use super::entry::{Kind, Member, Members};
 use super::name::MemberPath;
 use super::{DevicePolicy, ExistingDirectories, UnpackError, UnpackSummary, is_device};
 use crate::beneath::{RootDir, resolve};
+use crate::placeholder::Device;
 use crate::text::shown;
 
 /// What was made so far, and what is left to do at the end.
@@ -80,6 +81,12 @@ impl<'a> Placed<'a> {
                 self.finish_link(member)?;
             }
             Kind::Fifo => self.node(member, FileType::Fifo, 0)?,
+            Kind::Character { major, minor } | Kind::Block { major, minor }
+                if self.attributes.options().devices == DevicePolicy::Placeholder =>
+            {
+                let is_block = matches!(member.kind, Kind::Block { .. });
+                self.placeholder(member, Device { is_block, major: *major, minor: *minor })?;
+            }
             Kind::Character { major, minor } => {
                 self.node(member, FileType::CharacterDevice, rustix::fs::makedev(*major, *minor))?;
             }
@@ -167,6 +174,17 @@ impl<'a> Placed<'a> {
             }
         }
         self.summary.content_bytes += stored_bytes;
+        self.attributes.apply_to_file(file.as_fd(), member)
+    }
+
+    fn placeholder(&mut self, member: &Member, device: Device) -> Result<(), UnpackError> {
+        let flags =
+            OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+        let mode = Mode::RUSR.union(Mode::WUSR);
+        let file = self.make(member, |parent, name| rustix::fs::openat(parent, name, flags, mode))?;
+        device
+            .mark(file.as_fd())
+            .map_err(UnpackError::system("set the placeholder's attribute of", member.path.as_bytes()))?;
         self.attributes.apply_to_file(file.as_fd(), member)
     }
 
