@@ -17,7 +17,7 @@ ensure_packages $build_packages
 # The peers, and rsync, with which LXC copies. Without one of them its tests are skipped, visibly.
 # shellcheck disable=SC2086
 ensure_packages $builder_packages acl attr bsdutils btrfs-progs busybox-static chromium curl debootstrap dirmngr faketime fonts-dejavu-core gnupg gpgv iproute2 \
-    libcap2-bin lxc lxc-dev lxc-templates python3-lxc rsync systemd-container uidmap wget xz-utils || echo "SKIP: tests of the peers that are missing" >&2
+    libcap2-bin lxc lxc-dev lxc-templates python3-lxc qemu-user-static rsync systemd-container uidmap wget xz-utils || echo "SKIP: tests of the peers that are missing" >&2
 ensure_packages radosgw ceph-mon ceph-osd ceph-common || echo "SKIP: tests of builds in an object store" >&2
 ensure_packages postgresql || echo "SKIP: tests of the operations database in PostgreSQL" >&2
 ensure_packages passt slirp4netns || echo "SKIP: tests of a plain user's network" >&2

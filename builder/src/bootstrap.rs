@@ -262,6 +262,8 @@ pub(crate) enum BootstrapError {
     Damaged { name: String, problem: String },
     #[error("package `{name}` cannot be unpacked")]
     Unpack { name: String, source: archive::unpack::UnpackError },
+    #[error("{what} would have to be fetched, and `--offline` forbids it")]
+    Offline { what: String },
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
     #[error("another build of the same packages is at work, and the time given with `--timeout` is over")]
@@ -275,6 +277,7 @@ impl Advice for BootstrapError {
         match self {
             Self::NoMirror { .. } => Some("give a mirror; without one mmdebstrap is asked for its own".to_owned()),
             Self::NotCarried { .. } => Some("mmdebstrap can install it".to_owned()),
+            Self::Offline { .. } => Some("build once with the network and the same `--cache`".to_owned()),
             Self::BadWord { .. }
             | Self::NoPackages { .. }
             | Self::Apt { .. }
@@ -293,6 +296,7 @@ impl Advice for BootstrapError {
             | Self::NoMirror { .. }
             | Self::NoPackages { .. }
             | Self::Waited
+            | Self::Offline { .. }
             | Self::Altered { .. }
             | Self::Damaged { .. } => ExitStatus::Refused,
             Self::NotCarried { .. } | Self::Apt { .. } | Self::Unpack { .. } | Self::Sandbox(_) | Self::Io(_) => {

@@ -26,7 +26,7 @@ mod running;
 mod sbom;
 mod tidy;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -45,15 +45,17 @@ use self::unpack::Engine;
 use self::workspace::Workspace;
 use crate::bootstrap::BootstrapError;
 use crate::cache::packages::PackageCache;
-use crate::cache::stages::Stages;
+use crate::cache::stages::{self, Stages};
 use crate::cache::{Cache, CacheError};
+use crate::checkpoint::checkpoint;
 use crate::limits;
 use crate::plan::Plan;
-use crate::sandbox::{self, Run, SandboxError, Step, Surroundings};
+use crate::sandbox::{self, Run, SandboxError, Step, StepLimits, Surroundings};
 use crate::source::SourceError;
 use crate::spec::Spec;
 
 /// How to build.
+#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own on the command line")]
 pub(crate) struct Options {
     /// Where builds go.
     pub(crate) output: PathBuf,
@@ -69,6 +71,10 @@ pub(crate) struct Options {
     pub(crate) xz_level: u32,
     /// How long the whole build may take.
     pub(crate) timeout: Option<Duration>,
+    /// What one step may take.
+    pub(crate) limits: StepLimits,
+    /// Nothing is fetched: what the cache has must do.
+    pub(crate) offline: bool,
     /// The overrides as they were given, for the record.
     pub(crate) overrides: Vec<String>,
     /// Builds also where nothing has changed.
@@ -113,9 +119,10 @@ pub(crate) fn build(
     let cache = options.cache.as_ref().map(|root| Cache::open(root, deadline)).transpose()?;
     let workspace = Workspace::create(&options.output, &spec.image, &spec.serial)?;
     let log = File::create_new(workspace.build().join(LOG))?;
-    let around = Surroundings { log: &log, deadline };
+    let around = Surroundings { log: &log, deadline, limits: options.limits, network: !options.offline };
     sandbox::keep_mounts_private().map_err(|error| SandboxError::NotPrepared { reason: error.to_string() })?;
-    let directory = cache.as_ref().map_or_else(|| workspace.path().join("stages"), |cache| cache.root().join(STAGES));
+    let kept = cache.as_ref().map(|cache| Ok::<_, io::Error>(cache.root().join(stages::directory()?))).transpose()?;
+    let directory = kept.unwrap_or_else(|| workspace.path().join("stages"));
     let stages = Stages::open(&directory)?;
     let packages = cache.as_ref().map(|cache| PackageCache::open(cache, &spec.image)).transpose()?;
     let running = Running {
@@ -133,11 +140,14 @@ pub(crate) fn build(
         passing: RefCell::default(),
         finished: RefCell::default(),
         failed: RefCell::default(),
+        had_network: Cell::default(),
     };
+    checkpoint("build", "begun");
     match running.run() {
         Ok(Some(record)) => {
             drop(running);
             drop(log);
+            checkpoint("build", "done");
             let directory = workspace.publish()?;
             if let Some(cache) = &cache {
                 crate::cache::prune::routinely(cache)?;
@@ -172,10 +182,11 @@ pub(crate) fn look_into(failure: &Failure, directory: &Path, command: Vec<String
         snapshot::mount_layers(below, top, &tree.partial.join("work"), &root)?;
     }
     let mut session = running::session_in(&root, &tree.partial.join("volatile"), &failure.environment);
-    session.steps = vec![Step { label: "the command".to_owned(), run: Run::Command(command) }];
+    session.steps = vec![Step { network: tree.network, ..Step::new("the command", Run::Command(command)) }];
     session.terminal = Some(sandbox::terminal()?);
     let log = tempfile::tempfile()?;
-    match sandbox::run(&session, Surroundings { log: &log, deadline: None }) {
+    let around = Surroundings { log: &log, deadline: None, limits: StepLimits::default(), network: true };
+    match sandbox::run(&session, around) {
         Ok(()) => Ok(true),
         Err(SandboxError::Step { reason, .. }) if reason.starts_with("exit status") => Ok(false),
         Err(error) => Err(error.into()),
@@ -240,15 +251,21 @@ impl Advice for BuildError {
             Self::Kept { directory, source, stage, .. } => {
                 let own = match source.as_ref() {
                     Self::Sandbox(SandboxError::NotPrepared { .. }) => {
-                        Some("building needs root, and a kernel that lets it make namespaces".to_owned())
+                        Some("building needs a kernel that lets the builder make namespaces and mounts".to_owned())
                     }
                     source => source.hint(),
                 };
                 let directory = directory.display();
+                let network = match source.as_ref() {
+                    Self::Sandbox(SandboxError::Step { isolated: true, .. }) => {
+                        "; it had no network, which an action gets by `network: true` and all of them by `--network`"
+                    }
+                    _ => "",
+                };
                 Some(own.unwrap_or_else(|| {
                     format!(
                         "`rootcellar-builder shell {directory}` looks into the tree of the stage `{stage}`, `resume \
-                         {directory}` runs the stage again; all output is in `{directory}/build/{LOG}`"
+                         {directory}` runs the stage again; all output is in `{directory}/build/{LOG}`{network}"
                     )
                 }))
             }
@@ -278,7 +295,13 @@ impl Advice for BuildError {
             | Self::Variant { .. }
             | Self::Keys(_)
             | Self::File { .. }
-            | Self::Sandbox(SandboxError::Step { .. } | SandboxError::TooLate { .. }) => ExitStatus::Refused,
+            | Self::Sandbox(
+                SandboxError::Step { .. }
+                | SandboxError::TooLate { .. }
+                | SandboxError::StepTooLate { .. }
+                | SandboxError::TooMuchMemory { .. }
+                | SandboxError::TooManyProcesses { .. },
+            ) => ExitStatus::Refused,
             Self::Path(_) | Self::Yaml(_) | Self::Io(_) | Self::Sandbox(_) | Self::Pack(_) => ExitStatus::Failed,
         }
     }
@@ -293,4 +316,3 @@ fn indented(tail: &str) -> String {
 }
 
 const LOG: &str = "build.log";
-const STAGES: &str = "stages/v1";

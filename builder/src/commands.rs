@@ -13,6 +13,7 @@ pub(crate) mod validate;
 
 use std::path::{Path, PathBuf};
 
+use formats::arch::Arch;
 use formats::time::Timestamp;
 use terminal::{Advice, ExitStatus, ManualError};
 
@@ -22,10 +23,12 @@ use crate::build::failure::FailureError;
 use crate::cache::CacheError;
 use crate::comparison::ComparisonError;
 use crate::config::ConfigError;
+use crate::emulation::{self, Emulation, EmulationError};
 use crate::format::FormatsError;
 use crate::plan::PlanError;
 use crate::spec::overrides::Override;
 use crate::spec::{Spec, SpecError};
+use crate::userns::{self, Ids, Mode, UsernsError};
 
 /// What every verb that reads a spec accepts beside it.
 #[derive(Debug, clap::Args)]
@@ -39,6 +42,22 @@ impl SpecArgs {
     fn load(&self, path: &Path, now: Timestamp) -> Result<Spec, SpecError> {
         Spec::load(path, &self.overrides, now)
     }
+}
+
+/// Makes this process one that can build for `arch`: root, be it of a user namespace, with an emulator where one is
+/// needed, for as long as what is returned lives. No second thread may exist yet.
+fn become_builder(mode: Mode, arch: Option<Arch>) -> Result<Option<Emulation>, CommandError> {
+    match mode {
+        Mode::Userns => userns::enter(Ids::Subordinate)?,
+        Mode::Root if !rustix::process::geteuid().is_root() => return Err(CommandError::NeedsRoot),
+        Mode::Root => {}
+    }
+    let Some(arch) = arch.filter(|arch| emulation::is_needed(*arch)) else { return Ok(None) };
+    if mode == Mode::Root {
+        // Only a namespace of its own has a list of emulators of its own.
+        userns::enter(Ids::Host)?;
+    }
+    Ok(Some(emulation::register(arch)?))
 }
 
 /// The time of the build: `SOURCE_DATE_EPOCH`, or now.
@@ -61,8 +80,14 @@ fn time_is_given() -> bool {
 pub(crate) enum CommandError {
     #[error("expected `SOURCE_DATE_EPOCH` in seconds since 1970, found `{found}`")]
     SourceDateEpoch { found: String },
-    #[error("building without root is not possible in this version")]
+    #[error("`--mode root` needs the host's root")]
     NeedsRoot,
+    #[error("the configuration's `step_memory` is wrong: {problem}")]
+    StepMemory { problem: String },
+    #[error(transparent)]
+    Userns(#[from] UsernsError),
+    #[error(transparent)]
+    Emulation(#[from] EmulationError),
     #[error("no program `{program}`")]
     NoProgram { program: &'static str },
     #[error("no cache directory: neither `--cache`, `XDG_CACHE_HOME` nor `HOME` is set")]
@@ -102,7 +127,9 @@ pub(crate) enum CommandError {
 impl Advice for CommandError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::NeedsRoot => Some("run it as root; `validate` and `plan` work as any user".to_owned()),
+            Self::NeedsRoot => Some("run it as root, or with `--mode userns`".to_owned()),
+            Self::Userns(error) => error.hint(),
+            Self::Emulation(error) => error.hint(),
             Self::NoProgram { program } => {
                 let package = match *program {
                     "mksquashfs" => "squashfs-tools",
@@ -118,6 +145,7 @@ impl Advice for CommandError {
             | Self::Request
             | Self::Directory { .. }
             | Self::Log(_)
+            | Self::StepMemory { .. }
             | Self::NotEmpty { .. }
             | Self::Pack(_) => None,
             Self::Failure(error) => error.hint(),
@@ -142,7 +170,9 @@ impl Advice for CommandError {
             | Self::Directory { .. }
             | Self::Log(_)
             | Self::Pack(_) => ExitStatus::Failed,
-            Self::Request => ExitStatus::Refused,
+            Self::Request | Self::StepMemory { .. } => ExitStatus::Refused,
+            Self::Userns(error) => error.exit_status(),
+            Self::Emulation(error) => error.exit_status(),
             Self::Failure(error) => error.exit_status(),
             Self::Cache(error) => error.exit_status(),
             Self::Comparison(error) => error.exit_status(),

@@ -7,6 +7,7 @@ use fs_err as fs;
 use serde::Deserialize;
 
 use crate::build::unpack::Engine;
+use crate::userns::Mode;
 
 /// What the configuration file can hold. `config-template.toml` of the source tree explains each key; each is also a
 /// flag of `build` and an environment variable, which win over the file.
@@ -27,6 +28,14 @@ pub(crate) struct Config {
     pub(crate) xz_level: Option<u32>,
     /// How long a build may take.
     pub(crate) timeout: Option<Span>,
+    /// How long each step may take.
+    pub(crate) step_timeout: Option<Span>,
+    /// How much memory each step may fill, as `--step-memory` takes it.
+    pub(crate) step_memory: Option<String>,
+    /// Gives the actions the network.
+    pub(crate) network: Option<bool>,
+    /// Who builds.
+    pub(crate) mode: Option<Mode>,
 }
 
 impl Config {
@@ -87,8 +96,11 @@ mod tests {
     fn the_template_shows_every_key() {
         let is_key = |line: &&str| line.starts_with('#') && !line.starts_with("# ") && *line != "#";
         let text = TEMPLATE.lines().filter(is_key).map(|line| &line[1..]).collect::<Vec<_>>().join("\n");
-        let Config { mirror, bootstrap, output, cache, formats, xz_level, timeout } = toml::from_str(&text).unwrap();
+        let config: Config = toml::from_str(&text).unwrap();
+        let Config { mirror, bootstrap, output, cache, formats, xz_level, timeout, .. } = config.clone();
         assert!(mirror.is_some() && output.is_some() && cache.is_some() && timeout.is_some());
+        let Config { step_timeout, step_memory, network, mode, .. } = config;
+        assert!(step_timeout.is_some() && step_memory.is_some() && network.is_some() && mode.is_some());
         assert_eq!(bootstrap, Some(Engine::default()));
         assert_eq!((formats.as_deref(), xz_level), (Some("lxc,incus"), Some(4)));
     }

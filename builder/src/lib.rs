@@ -5,6 +5,8 @@
 //! | `spec` | the spec format: parsing, overrides, templates, filters |
 //! | `plan` | what a build will do, in order |
 //! | `sandbox` | programs that run in an image and leave nothing running or mounted |
+//! | `userns` | building as a plain user, who is root of a user namespace |
+//! | `emulation` | running programs of another architecture |
 //! | `bootstrap` | Debian and its relatives, from package lists to a tree |
 //! | `source` | archives of root file systems that others publish |
 //! | `build` | the stages: unpack, install, files, tidy, pack, record |
@@ -21,6 +23,7 @@ mod cli;
 mod commands;
 mod comparison;
 mod config;
+mod emulation;
 mod format;
 mod limits;
 mod mapping;
@@ -28,6 +31,7 @@ mod plan;
 mod sandbox;
 mod source;
 mod spec;
+mod userns;
 
 use std::process::ExitCode;
 

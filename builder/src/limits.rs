@@ -14,6 +14,8 @@ pub(crate) const SOURCE_DOCUMENT_BYTES: u64 = 16 << 20;
 pub(crate) const LINTED_BYTES: u64 = 64 << 10;
 /// A change of an image's size that is never worth a word.
 pub(crate) const SIZE_CHANGE_BYTES: u64 = 16 << 20;
+/// How many processes a step may have at once. The largest parallel builds have a few hundred.
+pub(crate) const PROCESSES: usize = 2048;
 /// How many lines of a failed script's output are repeated on the screen.
 pub(crate) const FAILURE_LINES: usize = 15;
 /// How long something in the cache may go unused.

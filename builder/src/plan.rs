@@ -186,6 +186,14 @@ impl Plan {
         Some((stages.iter().position(|name| name == stage)? + 1, stages.len()))
     }
 
+    /// Gives every step the network, also where the spec does not ask for it.
+    pub(crate) fn give_network(&mut self) {
+        let installs = self.installs.iter_mut().flat_map(|install| &mut install.steps);
+        for step in installs.chain(&mut self.post_files) {
+            step.network = true;
+        }
+    }
+
     /// The `post-files` actions with the names of their stages.
     pub(crate) fn post_files(&self) -> impl Iterator<Item = (String, &Step)> {
         let several = self.post_files.len() > 1;
@@ -267,7 +275,8 @@ fn actions(spec: &Spec, templates: &Templates, trigger: Trigger, phase: Phase) -
         if !text.starts_with("#!") {
             return Err(PlanError::NoInterpreter { place });
         }
-        steps.push(Step { label: format!("{} action {place}", trigger.as_str()), run: Run::Script(text) });
+        let label = format!("{} action {place}", trigger.as_str());
+        steps.push(Step { network: action.network, ..Step::new(label, Run::Script(text)) });
     }
     Ok(steps)
 }

@@ -8,11 +8,16 @@
 //!                  └──► a step   a package manager, a script of the spec, mmdebstrap
 //! ```
 //!
+//! Steps have no network unless they are marked for it: then they run in a network namespace of their own, with nothing
+//! but a loopback interface. Time, memory and number of processes of each step are watched from process 1.
+//!
 //! Both children ask the kernel to be killed with their parent, and a process namespace dies with its process 1: when
 //! the builder goes, by whatever signal, every process and every mount of the session goes with it.
 
 mod init;
+mod loopback;
 mod mounts;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
@@ -25,6 +30,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, set_parent_process_death_signal};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use serde::{Deserialize, Serialize};
+use terminal::human;
+
+use crate::limits;
+use crate::userns;
 
 /// Programs that run one after the other in the same surroundings.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -51,6 +60,39 @@ pub(crate) struct Step {
     pub(crate) label: String,
     /// What is executed.
     pub(crate) run: Run,
+    /// Whether it sees the host's network.
+    #[serde(default)]
+    pub(crate) network: bool,
+}
+
+impl Step {
+    /// A step without a network.
+    pub(crate) fn new(label: impl Into<String>, run: Run) -> Self {
+        Self { label: label.into(), run, network: false }
+    }
+
+    /// The same with the host's network.
+    pub(crate) fn with_network(self) -> Self {
+        Self { network: true, ..self }
+    }
+}
+
+/// What one step may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StepLimits {
+    /// How long it may run.
+    pub(crate) timeout: Option<Duration>,
+    /// How much memory all its processes together may fill.
+    pub(crate) memory_bytes: Option<u64>,
+}
+
+/// What process 1 is told.
+#[derive(Debug, Serialize, Deserialize)]
+struct Orders {
+    session: Session,
+    /// Whether it shares the host's network.
+    network: bool,
+    limits: StepLimits,
 }
 
 /// What is executed.
@@ -73,6 +115,12 @@ enum Event {
     Failed(String),
     /// The time is over, and everything was killed.
     TooLate,
+    /// The time of this step is over.
+    StepTooLate,
+    /// Its processes fill so many bytes.
+    TooMuchMemory(u64),
+    /// It has too many processes.
+    TooManyProcesses,
     /// Every step succeeded.
     Finished,
 }
@@ -84,6 +132,10 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) log: &'a std::fs::File,
     /// When everything is killed.
     pub(crate) deadline: Option<Instant>,
+    /// What one step may take.
+    pub(crate) limits: StepLimits,
+    /// Whether there is a network for anybody.
+    pub(crate) network: bool,
 }
 
 /// Input, output and errors of this process, as files that a session inherits.
@@ -109,8 +161,10 @@ pub(crate) fn keep_mounts_private() -> io::Result<()> {
 /// Runs a session to its end. When this returns, everything that ran in it is gone.
 pub(crate) fn run(session: &Session, around: Surroundings<'_>) -> Result<(), SandboxError> {
     let left = around.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    let network = around.network && session.steps.iter().any(|step| step.network);
+    let orders = Orders { session: session.clone(), network, limits: around.limits };
     let mut child = Command::new("/proc/self/exe")
-        .args([COMMAND, ENTER])
+        .args([COMMAND, ENTER, if network { SHARED } else { ISOLATED }])
         .args(left.map(|left| left.as_millis().to_string()))
         .env_clear()
         .envs(&session.environment)
@@ -118,17 +172,18 @@ pub(crate) fn run(session: &Session, around: Surroundings<'_>) -> Result<(), San
         .stdout(Stdio::piped())
         .stderr(around.log.try_clone()?)
         .spawn()?;
-    let outcome = follow(&mut child, session);
+    let outcome = follow(&mut child, &orders);
     child.wait()?;
     outcome
 }
 
 /// Hands the session to the child and listens to what becomes of it.
-fn follow(child: &mut Child, session: &Session) -> Result<(), SandboxError> {
+fn follow(child: &mut Child, orders: &Orders) -> Result<(), SandboxError> {
     let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(SandboxError::Vanished);
     };
-    let document = serde_json::to_vec(session).map_err(io::Error::from)?;
+    let session = &orders.session;
+    let document = serde_json::to_vec(orders).map_err(io::Error::from)?;
     input.write_all(&document)?;
     drop(input);
     let label = |index: usize| session.steps.get(index).map_or_else(String::new, |step| step.label.clone());
@@ -138,7 +193,20 @@ fn follow(child: &mut Child, session: &Session) -> Result<(), SandboxError> {
         match serde_json::from_str(&line?).map_err(io::Error::from)? {
             Event::Started(index) => current = index,
             Event::NotPrepared(reason) => outcome = Err(SandboxError::NotPrepared { reason }),
-            Event::Failed(reason) => outcome = Err(SandboxError::Step { label: label(current), reason }),
+            Event::Failed(reason) => {
+                let is_script = session.steps.get(current).is_some_and(|step| matches!(step.run, Run::Script(_)));
+                let isolated = is_script && !orders.network;
+                outcome = Err(SandboxError::Step { label: label(current), reason, isolated });
+            }
+            Event::StepTooLate => {
+                let limit = orders.limits.timeout.unwrap_or_default();
+                outcome = Err(SandboxError::StepTooLate { label: label(current), limit });
+            }
+            Event::TooMuchMemory(found) => {
+                let limit = orders.limits.memory_bytes.unwrap_or_default();
+                outcome = Err(SandboxError::TooMuchMemory { label: label(current), limit, found });
+            }
+            Event::TooManyProcesses => outcome = Err(SandboxError::TooManyProcesses { label: label(current) }),
             Event::TooLate => outcome = Err(SandboxError::TooLate { label: label(current) }),
             Event::Finished => outcome = Ok(()),
         }
@@ -146,11 +214,15 @@ fn follow(child: &mut Child, session: &Session) -> Result<(), SandboxError> {
     outcome
 }
 
-/// The child processes' own `main`: `rootcellar-builder sandbox enter` and `… init`, which only the builder calls.
+/// The child processes' own `main`: `rootcellar-builder sandbox enter`, `… init` and `… map`, which only the builder
+/// calls.
 pub(crate) fn child_main(arguments: &[String]) -> ExitCode {
     let done = match arguments {
-        [role] if role == ENTER => enter(None),
-        [role, left] if role == ENTER => enter(left.parse().ok().map(Duration::from_millis)),
+        [role, network] if role == ENTER => enter(network == SHARED, None),
+        [role, network, left] if role == ENTER => {
+            enter(network == SHARED, left.parse().ok().map(Duration::from_millis))
+        }
+        [role, rest @ ..] if role == userns::MAP => userns::map(rest),
         [role] if role == INIT => init::run(),
         _ => Ok(()),
     };
@@ -159,9 +231,12 @@ pub(crate) fn child_main(arguments: &[String]) -> ExitCode {
 
 /// Makes the namespaces and waits for process 1, not longer than `left`.
 #[allow(unsafe_code, reason = "unshare is unsafe for the flags that are not used here")]
-fn enter(left: Option<Duration>) -> io::Result<()> {
+fn enter(network: bool, left: Option<Duration>) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    let namespaces = UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
+    let mut namespaces = UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
+    if !network {
+        namespaces |= UnshareFlags::NEWNET;
+    }
     // SAFETY: only `FILES` breaks assumptions about file descriptors between threads, and this process has one thread.
     let unshared = unsafe { unshare_unsafe(namespaces) };
     if let Err(error) = unshared {
@@ -202,7 +277,16 @@ pub(crate) enum SandboxError {
     #[error("the sandbox cannot be prepared: {reason}")]
     NotPrepared { reason: String },
     #[error("{label} failed: {reason}")]
-    Step { label: String, reason: String },
+    Step { label: String, reason: String, isolated: bool },
+    #[error("{label} was killed: it ran longer than the {} of `--step-timeout`", human::elapsed(*.limit))]
+    StepTooLate { label: String, limit: Duration },
+    #[error(
+        "{label} was killed: its processes filled {} of memory, and `--step-memory` allows {}",
+        human::bytes(*.found), human::bytes(*.limit)
+    )]
+    TooMuchMemory { label: String, limit: u64, found: u64 },
+    #[error("{label} was killed: it had more than {} processes", limits::PROCESSES)]
+    TooManyProcesses { label: String },
     #[error("{label} was killed because the time given with `--timeout` is over")]
     TooLate { label: String },
     #[error("the sandbox ended without a result")]
@@ -213,3 +297,6 @@ pub(crate) enum SandboxError {
 pub(crate) const COMMAND: &str = "sandbox";
 const ENTER: &str = "enter";
 const INIT: &str = "init";
+/// Whose network a session has.
+const SHARED: &str = "shared";
+const ISOLATED: &str = "isolated";

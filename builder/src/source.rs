@@ -173,7 +173,7 @@ impl Download {
         printer: &Printer,
         around: Surroundings<'_>,
     ) -> Result<Downloaded, SourceError> {
-        let web = Web::new(around.deadline)?;
+        let web = Web::new(around, cache.map(store::directory))?;
         // Signatures are judged by the clock, whatever time the build pretends to be made at.
         let now = Timestamp::from(std::time::SystemTime::now());
         let store = Store::open(cache, work)?;
@@ -241,7 +241,7 @@ impl Wanted {
 
 /// A command for the fresh tree.
 fn command(label: &str, words: &[&str]) -> Step {
-    Step { label: label.to_owned(), run: Run::Command(words.iter().map(|word| (*word).to_owned()).collect()) }
+    Step::new(label, Run::Command(words.iter().map(|word| (*word).to_owned()).collect())).with_network()
 }
 
 const SITES: [(&str, Site); 9] = [

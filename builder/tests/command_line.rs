@@ -120,13 +120,6 @@ fn bad_overrides_and_what_cannot_be_built_are_refused_with_one() {
 }
 
 #[test]
-fn a_user_namespace_is_refused_until_it_works() {
-    let (_directory, path) = spec(SPEC);
-    let refused = builder().args(["build", &path, "--mode", "userns"]).assert().code(2);
-    assert!(output_of(&refused).1.contains("hint: run it as root"));
-}
-
-#[test]
 fn the_mirror_is_the_given_one() {
     let (_directory, path) = spec(SPEC);
     let plan =

@@ -1,6 +1,7 @@
 //! What the tests of this program share.
 
 pub(crate) mod chroot;
+pub(crate) mod user;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -142,11 +143,15 @@ impl World {
         paths.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with('.')).collect()
     }
 
-    /// Everything on this machine that mentions the place of this test: mounts, and processes by their root directory.
+    /// Everything on this machine that mentions the place or the mark of this test: mounts, loop devices and processes.
     pub(crate) fn leftovers(&self) -> Vec<String> {
         let place = self.directory.path().display().to_string();
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         let mut found: Vec<String> = mounts.lines().filter(|line| line.contains(&place)).map(str::to_owned).collect();
+        for entry in fs::read_dir("/sys/block").into_iter().flatten().flatten() {
+            let file = fs::read_to_string(entry.path().join("loop/backing_file")).unwrap_or_default();
+            found.extend(file.contains(&place).then(|| format!("{} of {file}", entry.file_name().display())));
+        }
         for entry in fs::read_dir("/proc").unwrap().flatten() {
             let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
             if String::from_utf8_lossy(&command).contains(&self.mark) {

@@ -118,7 +118,8 @@ fn a_build_killed_at_any_point_leaves_no_mount_and_the_next_one_heals() {
     let points = ["begun", "worked", "sealed", "kept"];
     let stages = ["unpack", "post-packages.2", "tidy", "lxc"];
     let all = stages.iter().flat_map(|stage| points.iter().map(move |point| format!("{stage}:{point}")));
-    for checkpoint in all.chain(["record:written".to_owned()]) {
+    let others = ["build:begun", "incus:packed", "lxc:packed", "record:written", "build:done"].map(str::to_owned);
+    for checkpoint in all.chain(others) {
         let status = Program::new(env!("CARGO_BIN_EXE_rootcellar-builder"))
             .arg("build")
             .arg(&spec)
@@ -126,7 +127,7 @@ fn a_build_killed_at_any_point_leaves_no_mount_and_the_next_one_heals() {
             .arg(world.path("out"))
             .arg("--cache")
             .arg(world.path("cache"))
-            .args(["--formats", "lxc", "--xz-level", "0", "--serial", SERIAL])
+            .args(["--formats", "lxc,incus", "--xz-level", "0", "--serial", SERIAL])
             .env("ROOTCELLAR_CHECKPOINT", &checkpoint)
             .stdout(Stdio::null())
             .stderr(Stdio::null())

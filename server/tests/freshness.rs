@@ -1,11 +1,10 @@
 //! A running server stays fresh: it serves what others publish and signs again in time.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use testkit::FakeImage;
 
-use crate::support::{Outcome, Server, World, need, run};
+use crate::support::{Server, World};
 
 fn serial(server: &Server) -> u64 {
     let index: serde_json::Value = serde_json::from_slice(&server.get("/streams/v1/index.json").body).unwrap();
@@ -68,26 +67,4 @@ fn a_generation_that_is_still_fresh_is_served_as_it_is() {
     let server = world.serve();
     assert_eq!(serial(&server).to_string(), before.file_name().unwrap().to_str().unwrap());
     assert_eq!(world.current(), before);
-}
-
-/// Runs the program two years and a day from now.
-fn run_late(world: &World, args: &[&str]) -> Outcome {
-    let command = world.command();
-    let mut late = Command::new("faketime");
-    late.args(["-f", "+731d"]).arg(command.get_program()).args(command.get_args());
-    run(late.args(args))
-}
-
-#[test]
-fn a_signing_subkey_past_its_validity_stops_a_publish_loudly_and_a_rotation_repairs_it() {
-    need!("faketime");
-    let world = World::publishing(&[FakeImage::new("debian/trixie/amd64/default")]);
-    let (before, fingerprint) = (world.current(), world.fingerprint("repository"));
-    let outcome = run_late(&world, &["publish"]).fails_with(2, &fingerprint);
-    assert!(outcome.stderr.contains("may sign on 20") && outcome.stderr.contains("hint: "), "{outcome}");
-    assert_eq!(world.current(), before);
-    run_late(&world, &["keys", "rotate"]).succeeds();
-    assert_ne!(world.current(), before);
-    assert_eq!(world.fingerprint("repository"), fingerprint);
-    run_late(&world, &["publish"]).succeeds();
 }

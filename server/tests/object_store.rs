@@ -159,25 +159,6 @@ fn clients_are_sent_to_the_object_store_by_urls_that_expire_when_that_is_configu
 }
 
 #[test]
-fn the_wget_of_stock_templates_follows_to_the_object_store() {
-    need_gateway!();
-    need!("wget");
-    let (world, _gateway) = world("wget", &["--redirect"]);
-    let build = world.build(&image(NEW));
-    world.run(&["import", build.to_str().unwrap()]).succeeds();
-    world.run(&["publish"]).succeeds();
-    let server = world.serve_with(&[]);
-    let to = world.path("fetched");
-    let mut wget = std::process::Command::new("wget");
-    // As the template writes it, with two slashes.
-    wget.args(["-T", "30", "-q", "--no-proxy", "-O"]).arg(&to).arg("--ca-certificate").arg(&server.ca);
-    wget.arg(format!("{}//{}", server.url, path(NEW, "rootfs.tar.xz")));
-    crate::support::run(&mut wget).succeeds();
-    assert!(fs::read(&to).unwrap() == fs::read(build.join("rootfs.tar.xz")).unwrap());
-    assert!(server.log().contains("status=307"), "{}", server.log());
-}
-
-#[test]
 fn a_damaged_object_is_found_and_its_build_kept_aside_until_it_is_imported_again() {
     need_gateway!();
     let (world, gateway) = world("damaged", &[]);

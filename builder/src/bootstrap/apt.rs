@@ -66,6 +66,12 @@ impl<'a> Apt<'a> {
 
     /// Fetches lists that changed and verifies them.
     pub(super) fn update(&self) -> Result<(), BootstrapError> {
+        if !self.around.network {
+            if self.repositories()?.is_empty() {
+                return Err(BootstrapError::Offline { what: "the package lists".to_owned() });
+            }
+            return Ok(());
+        }
         // The index of the lists is made by whoever needs it.
         let words = ["apt-get", "update", "--error-on=any", "-q", "-o", "pkgCacheFile::Generate=false"];
         self.run("fetching the package lists", &words.map(str::to_owned)).and_then(|printed| self.log(&printed))
@@ -107,6 +113,9 @@ impl<'a> Apt<'a> {
 
     /// Downloads `name=version` each, and returns the directory they are in. apt compares them with the signed lists.
     pub(super) fn download(&self, packages: &[String]) -> Result<PathBuf, BootstrapError> {
+        if !self.around.network {
+            return Err(BootstrapError::Offline { what: packages.join(", ") });
+        }
         let directory = self.directory.join("work/downloads");
         if directory.exists() {
             fs_err::remove_dir_all(&directory)?;
@@ -189,7 +198,7 @@ pub(super) fn printed(
     }
     let session = Session {
         environment: environment.into_iter().collect(),
-        steps: vec![Step { label: label.to_owned(), run: Run::Command(command) }],
+        steps: vec![Step::new(label, Run::Command(command)).with_network()],
         ..Session::default()
     };
     sandbox::run(&session, around)?;

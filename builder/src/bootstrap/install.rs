@@ -91,7 +91,7 @@ impl<'a> Installation<'a> {
         target: &'a Target<'a>,
         decoded: Vec<(Chosen, Receiver<Result<Decoded, BootstrapError>>)>,
     ) -> Result<Self, BootstrapError> {
-        let mut options = UnpackOptions::for_this_process()?;
+        let mut options = UnpackOptions::for_a_build()?;
         options.existing_directories = ExistingDirectories::Keep;
         let root = RootDir::open(target.root)?;
         Ok(Self { target, options, root, waiting: decoded.into_iter(), owners: BTreeMap::new() })

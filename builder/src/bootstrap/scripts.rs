@@ -47,7 +47,9 @@ pub(super) fn preinst(control: &Control) -> Option<Step> {
         vec![format!("{staged}/preinst"), "install".to_owned()]
     };
     let command = std::iter::once("env".to_owned()).chain(variables).chain(words);
-    Some(Step { label: format!("the preinst script of `{package}`"), run: Run::Command(command.collect()) })
+    // Some packages fetch what they may not contain.
+    let label = format!("the preinst script of `{package}`");
+    Some(Step::new(label, Run::Command(command.collect())).with_network())
 }
 
 /// Configures packages in this order; all that wait for it when there are none.
@@ -58,7 +60,7 @@ pub(super) fn configure(packages: &[String]) -> Step {
         words = ["dpkg", "--configure", "--pending"].map(str::to_owned).to_vec();
     }
     words.extend_from_slice(packages);
-    Step { label: "configuring the packages".to_owned(), run: Run::Command(words) }
+    Step::new("configuring the packages", Run::Command(words)).with_network()
 }
 
 const CURRENT: &str = "/var/lib/dpkg/tmp.ci";

@@ -58,10 +58,12 @@ fn ask(request: &Bootstrap, around: Surroundings<'_>) -> Result<String, Bootstra
 mod tests {
     use super::*;
     use crate::bootstrap::tests::request;
+    use crate::sandbox::StepLimits;
 
     fn lines_of(request: &Bootstrap) -> String {
         let log = tempfile::tempfile().unwrap();
-        lines(request, Surroundings { log: &log, deadline: None }).unwrap()
+        let limits = StepLimits::default();
+        lines(request, Surroundings { log: &log, deadline: None, limits, network: false }).unwrap()
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(super) fn debootstrap(
 ) -> Result<(), BuildError> {
     let Settings { lines, expired, now } = *settings;
     let keyring = keyring(source, work)?;
-    let step = Step { label: "debootstrap".to_owned(), run: Run::Command(command(source, tree, keyring.as_deref())?) };
+    let step = Step::new("debootstrap", Run::Command(command(source, tree, keyring.as_deref())?)).with_network();
     let session = Session { environment: host_environment(now), steps: vec![step], ..Session::default() };
     sandbox::run(&session, around)?;
     if let Some(lines) = lines {
@@ -43,7 +43,7 @@ pub(super) fn debootstrap(
     }
     let validity = format!("Acquire::Check-Valid-Until={}", if expired { "false" } else { "true" });
     let words = ["apt-get", "-y", "-o", "Acquire::Languages=none", "-o", &validity, "update"].map(str::to_owned);
-    let step = Step { label: "fetching the package lists".to_owned(), run: Run::Command(words.to_vec()) };
+    let step = Step::new("fetching the package lists", Run::Command(words.to_vec())).with_network();
     let environment = host_environment(now);
     let session = Session { root: Some(tree.to_owned()), environment, steps: vec![step], ..Session::default() };
     Ok(sandbox::run(&session, around)?)

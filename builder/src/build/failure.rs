@@ -45,6 +45,9 @@ pub(crate) struct FailedTree {
     pub(crate) layers: Vec<PathBuf>,
     /// The directory of the stage in the making.
     pub(crate) partial: PathBuf,
+    /// Whether what failed had a network.
+    #[serde(default)]
+    pub(crate) network: bool,
 }
 
 /// How to go on with a failed build.

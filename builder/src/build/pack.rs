@@ -1,6 +1,7 @@
 //! Turning the finished tree into the files of the build directory.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 
 use archive::pack::PackOptions;
@@ -14,7 +15,7 @@ use formats::time::Timestamp;
 
 use super::BuildError;
 use super::generate::IncusTemplates;
-use super::tree::Tree;
+use super::tree::{TakenDevice, Tree};
 use super::unpack::host_environment;
 use crate::plan::Plan;
 use crate::sandbox::{self, Run, Session, Step, Surroundings};
@@ -36,12 +37,20 @@ pub(crate) struct Packer<'a> {
 pub(crate) type Packed = BTreeMap<BuildFile, FileDigest>;
 
 impl Packer<'_> {
-    /// `rootfs.squashfs`.
+    /// `rootfs.squashfs`. Devices are taken out of the tree and described to mksquashfs: it does not know that files
+    /// stand for some.
     pub(crate) fn squashfs(&self, tree: &Path) -> Result<FileDigest, BuildError> {
         let out = self.directory.join(BuildFile::RootfsSquashfs.name());
         let mut command = vec!["mksquashfs".to_owned(), tree.display().to_string(), out.display().to_string()];
         command.extend(SQUASHFS_OPTIONS.map(str::to_owned));
-        let step = Step { label: "mksquashfs".to_owned(), run: Run::Command(command) };
+        let devices = Tree::open(tree)?.take_devices()?;
+        let described = devices.iter().map(described).collect::<String>();
+        let mut definitions = tempfile::NamedTempFile::new_in(self.directory)?;
+        if !devices.is_empty() {
+            definitions.write_all(described.as_bytes())?;
+            command.extend(["-pf".to_owned(), definitions.path().display().to_string()]);
+        }
+        let step = Step::new("mksquashfs", Run::Command(command));
         // It takes the time of the file system from SOURCE_DATE_EPOCH and clamps those of files to it.
         let session = Session { environment: host_environment(self.now), steps: vec![step], ..Session::default() };
         sandbox::run(&session, self.around)?;
@@ -114,6 +123,14 @@ impl Packer<'_> {
         let out = self.directory.join(file.name());
         Ok(pack_members_xz(members, &out, self.now, &XzOptions::default())?.xz)
     }
+}
+
+/// A device as mksquashfs's `-pf` takes it.
+fn described(taken: &TakenDevice) -> String {
+    let TakenDevice { member, device, mode, uid, gid } = taken;
+    let name = member.trim_start_matches("./").replace('\\', "\\\\").replace('"', "\\\"");
+    let kind = if device.is_block { 'b' } else { 'c' };
+    format!("\"{name}\" {kind} {mode:o} {uid} {gid} {} {}\n", device.major, device.minor)
 }
 
 /// The metadata and its templates as files.

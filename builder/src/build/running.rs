@@ -1,6 +1,6 @@
 //! The stages of one build, from the first to the last.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -51,6 +51,8 @@ pub(super) struct Running<'a> {
     pub(super) finished: RefCell<Vec<Snapshot>>,
     /// The stage that failed, with its tree if it had one.
     pub(super) failed: RefCell<Option<(String, Option<FailedTree>)>>,
+    /// Whether what ran last had a network.
+    pub(super) had_network: Cell<bool>,
 }
 
 /// What a stage leaves beside its tree.
@@ -178,9 +180,18 @@ impl Running<'_> {
     ) -> Result<Snapshot, BuildError> {
         let what = self.reads(install);
         let is_refresh = install.kind == InstallKind::Refresh;
+        let asked = if is_refresh { self.key_upon(below, &json!(["asked", what]))? } else { None };
+        if let Some(asked) = asked
+            && self.options.offline
+            && self.resumption.is_none()
+            && let Some(found) = self.stages.recall(asked)?
+        {
+            self.say(&install.stage, Instant::now(), "cached");
+            return Ok(self.done(found));
+        }
         // What a refresh finds is not known before.
         let key = if is_refresh || !is_known { None } else { self.key_upon(below, &what)? };
-        self.stage(&Stage { name: &install.stage, below: Some(below), key, goes_on }, |place| {
+        let done = self.stage(&Stage { name: &install.stage, below: Some(below), key, goes_on }, |place| {
             let tree = Tree::open(place.root())?;
             for file in &install.repositories {
                 let owner = Ownership { mode: Some(0o644), ..Ownership::default() };
@@ -200,7 +211,11 @@ impl Running<'_> {
             packages.adopt(&archives, &below.inventory.clone().updated(&tree)?)?;
             fs_err::remove_dir_all(archives)?;
             Ok(Left::default())
-        })
+        })?;
+        if let Some((asked, found)) = asked.zip(done.key) {
+            self.stages.remember(asked, found)?;
+        }
+        Ok(done)
     }
 
     /// The entries of `files` and the actions after them.
@@ -265,7 +280,8 @@ impl Running<'_> {
         let (left, inventory) = match done_in(&place, below.as_ref(), work) {
             Ok(done) => done,
             Err(error) => {
-                let tree = FailedTree { layers: place.layers().to_vec(), partial: place.partial().to_owned() };
+                let network = self.had_network.get();
+                let tree = FailedTree { layers: place.layers().to_vec(), partial: place.partial().to_owned(), network };
                 self.failed.replace(Some((stage.name.to_owned(), Some(tree))));
                 self.passing.borrow_mut().push(place.abandon()?);
                 return Err(error);
@@ -333,8 +349,12 @@ impl Running<'_> {
             session.files.insert(APT_CONFIG.to_owned(), format!("{APT_OPTIONS}{validity}"));
         }
         session.binds.extend(archives.map(|archives| (ARCHIVES.to_owned(), archives.to_owned())));
-        session.steps = steps.to_vec();
-        Ok(sandbox::run(&session, self.around)?)
+        for steps in steps.chunk_by(|one, next| one.network == next.network) {
+            self.had_network.set(steps.iter().any(|step| step.network) && self.around.network);
+            session.steps = steps.to_vec();
+            sandbox::run(&session, self.around)?;
+        }
+        Ok(())
     }
 
     fn environment(&self) -> BTreeMap<String, String> {
@@ -366,6 +386,7 @@ impl Running<'_> {
                     return Ok(Left::default());
                 }
                 files.insert(BuildFile::RootfsSquashfs, packer.squashfs(place.root())?);
+                checkpoint(plan::INCUS, "packed");
                 files.extend(packer.incus(spec, plan, &templates)?);
                 Ok(Left::default())
             })?;
@@ -377,6 +398,7 @@ impl Running<'_> {
             let host = Host::here(self.options.mirror.as_deref());
             self.judge(lint::of_tree(&tree, &plan.lxc.metadata, &substituted, &host)?)?;
             let rootfs = packer.rootfs(place.root())?;
+            checkpoint(plan::LXC, "packed");
             if let Some((_, previous)) = self.previous()? {
                 self.judge(lint::of_size(previous.rootfs_tar.size_bytes, rootfs.tar.size_bytes).into_iter().collect())?;
             }
@@ -425,7 +447,7 @@ impl Running<'_> {
         self.stage(&Stage { name: INVENTORY, below: Some(at), key: None, goes_on: false }, |place| {
             // An image can be without rpm itself.
             let words = ["sh", "-c", RPM, "sh", databases::RPM_QUERY].map(str::to_owned);
-            let step = Step { label: "listing the packages".to_owned(), run: Run::Command(words.to_vec()) };
+            let step = Step::new("listing the packages", Run::Command(words.to_vec()));
             self.session(place, &[step], None)?;
             let printed = fs_err::read_to_string(place.volatile().join("tmp/packages"))?;
             inventory.packages = databases::rpm(&printed);

@@ -2,22 +2,27 @@
 //!
 //! overlayfs puts the layers of earlier stages under an empty one, so that nothing is copied and what the stage changes
 //! is kept apart. Where it cannot work (a cache that is on overlayfs itself, a kernel without it) the tree is copied.
+//!
+//! In a user namespace overlayfs keeps its marks in `user.*` attributes and knows less: files with several names would be
+//! torn apart by a change to one of them, so they are taken into the new layer with all their names beforehand; and a
+//! directory of an earlier stage cannot be renamed (rename(2) says EXDEV), only copied, as mv(1) then does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::fmt::Write as _;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde::{Deserialize, Serialize};
 
 use super::BuildError;
 use crate::cache::stages::{Partial, Snapshot, Stages};
 use crate::sandbox::{self, Run, Session, Step, Surroundings};
+use crate::userns;
 
 /// How trees begin as others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +85,13 @@ impl Workplace {
             fs_err::create_dir(partial.work())?;
             like_the_top(&below.layers, &partial.layer())?;
             mount_layers(&below.layers, &partial.layer(), &partial.work(), place)?;
+            if userns::is_inside()? {
+                let taken = take_links(place);
+                if taken.is_err() {
+                    unmount(place, UnmountFlags::DETACH).map_err(io::Error::from)?;
+                }
+                taken?;
+            }
             let layers = below.layers.iter().cloned().chain([partial.layer()]).collect();
             return Ok(Self { partial, root: place.to_owned(), layers, mounted: true });
         }
@@ -149,7 +161,7 @@ impl Workplace {
 /// Mounts `below`, the lowest first, under the directory `upper` at `place`.
 ///
 /// With `index` a change to a file reaches all its names, and with `redirect_dir` directories can be renamed, as in
-/// any other tree.
+/// any other tree. Neither works in a user namespace.
 pub(crate) fn mount_layers(below: &[PathBuf], upper: &Path, work: &Path, place: &Path) -> io::Result<()> {
     // By their numbers, directories can have any name, and the list stays below the kernel's limit of a page.
     let open =
@@ -162,11 +174,8 @@ pub(crate) fn mount_layers(below: &[PathBuf], upper: &Path, work: &Path, place: 
         let _ = write!(lower, "{}/proc/self/fd/{}", if lower.is_empty() { "" } else { ":" }, directory.as_raw_fd());
     }
     let number = |directory: &OwnedFd| format!("/proc/self/fd/{}", directory.as_raw_fd());
-    let options = format!(
-        "lowerdir={lower},upperdir={},workdir={},index=on,redirect_dir=on,metacopy=off",
-        number(&upper),
-        number(&work)
-    );
+    let kind = if userns::is_inside()? { "userxattr" } else { "index=on,redirect_dir=on" };
+    let options = format!("lowerdir={lower},upperdir={},workdir={},{kind},metacopy=off", number(&upper), number(&work));
     Ok(mount("overlay", place, "overlay", MountFlags::empty(), CString::new(options)?.as_c_str())?)
 }
 
@@ -180,12 +189,57 @@ fn like_the_top(below: &[PathBuf], layer: &Path) -> io::Result<()> {
     fs_err::File::open(layer)?.file().set_modified(found.modified()?)
 }
 
+/// Takes every file with several names into the layer that `tree` is mounted with: its content once, and all names.
+fn take_links(tree: &Path) -> io::Result<()> {
+    let mut named: BTreeMap<u64, Vec<PathBuf>> = BTreeMap::new();
+    walk(tree, &mut |path, metadata| {
+        if !metadata.is_dir() && metadata.nlink() > 1 {
+            named.entry(metadata.ino()).or_default().push(path.to_owned());
+        }
+        Ok(())
+    })?;
+    let parents = named.values().flatten().filter_map(|path| path.parent());
+    let times = parents.collect::<BTreeSet<_>>().into_iter().map(|parent| Ok((parent, times_of(parent)?)));
+    let times = times.collect::<io::Result<Vec<_>>>()?;
+    for names in named.values() {
+        let Some((first, others)) = names.split_first() else { continue };
+        let metadata = fs_err::symlink_metadata(first)?;
+        let times_of_file = times_of(first)?;
+        touch(first, &metadata)?;
+        for other in others {
+            fs_err::remove_file(other)?;
+            fs_err::hard_link(first, other)?;
+        }
+        set_times(first, &times_of_file)?;
+    }
+    for (parent, times) in times {
+        set_times(parent, &times)?;
+    }
+    Ok(())
+}
+
+/// When something was last read and changed.
+fn times_of(path: &Path) -> io::Result<Timestamps> {
+    let found = fs_err::symlink_metadata(path)?;
+    let time = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+    Ok(Timestamps {
+        last_access: time(found.atime(), found.atime_nsec()),
+        last_modification: time(found.mtime(), found.mtime_nsec()),
+    })
+}
+
+fn set_times(path: &Path, times: &Timestamps) -> io::Result<()> {
+    Ok(rustix::fs::utimensat(CWD, path, times, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
 /// Puts all names of a changed file into the layer. While the layers are mounted, overlayfs knows that the names in
 /// lower ones mean the changed file; a layer below others has to say it itself.
 fn complete_links(tree: &Path, layer: &Path) -> io::Result<()> {
     let mut named: BTreeMap<u64, (u64, u64, PathBuf)> = BTreeMap::new();
     walk(layer, &mut |path, metadata| {
-        if metadata.is_file() && metadata.nlink() > 1 {
+        // A character device without a number says that something is gone; the kernel links all of them to one.
+        let is_whiteout = metadata.file_type().is_char_device() && metadata.rdev() == 0;
+        if !metadata.is_dir() && !is_whiteout && metadata.nlink() > 1 {
             let inside = path.strip_prefix(layer).unwrap_or(path).to_owned();
             named.entry(metadata.ino()).or_insert((0, metadata.nlink(), inside)).0 += 1;
         }
@@ -204,13 +258,21 @@ fn complete_links(tree: &Path, layer: &Path) -> io::Result<()> {
         return Ok(());
     }
     walk(tree, &mut |path, metadata| {
-        if metadata.is_file() && incomplete.contains(&metadata.ino()) {
-            // To open it for writing is enough, and changes nothing else.
-            let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
-            std::fs::OpenOptions::new().write(true).custom_flags(flags).open(path)?;
+        if !metadata.is_dir() && incomplete.contains(&metadata.ino()) {
+            touch(path, metadata)?;
         }
         Ok(())
     })
+}
+
+/// Makes overlayfs take a file for a changed one, and changes nothing.
+fn touch(path: &Path, metadata: &std::fs::Metadata) -> io::Result<()> {
+    if metadata.is_file() {
+        let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+        return std::fs::OpenOptions::new().write(true).custom_flags(flags).open(path).map(drop);
+    }
+    // Others cannot be opened for that, but given to the owner they have.
+    std::os::unix::fs::lchown(path, Some(metadata.uid()), Some(metadata.gid()))
 }
 
 fn walk(directory: &Path, visit: &mut impl FnMut(&Path, &std::fs::Metadata) -> io::Result<()>) -> io::Result<()> {
@@ -230,7 +292,7 @@ fn copy(from: &Path, to: &Path, around: Surroundings<'_>) -> Result<(), BuildErr
     fs_err::create_dir_all(to)?;
     let words = ["cp", "-a", "--reflink=auto", "--"].map(str::to_owned).into_iter();
     let paths = [format!("{}/.", from.display()), to.display().to_string()];
-    let step = Step { label: "copying the tree".to_owned(), run: Run::Command(words.chain(paths).collect()) };
+    let step = Step::new("copying the tree", Run::Command(words.chain(paths).collect()));
     let environment = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
     let session = Session { environment, steps: vec![step], ..Session::default() };
     Ok(sandbox::run(&session, around)?)

@@ -1,6 +1,9 @@
 //! What an image must not contain: traces of the machine that built it, of the build, and secrets.
 
 use std::io;
+use std::path::Path;
+
+use rustix::io::Errno;
 
 use super::tree::Tree;
 use crate::plan::files::Ownership;
@@ -17,6 +20,26 @@ pub(crate) fn host_traces(tree: &Tree) -> io::Result<()> {
         tree.write("/etc/hosts", HOSTS, plain)?;
     }
     tree.remove("/etc/resolv.conf")
+}
+
+/// Removes attributes that only the host's root can set: they would be lost in every unprivileged container, and an
+/// image that is built in a user namespace cannot have them.
+fn trusted_attributes(path: &Path, names: &mut [u8]) -> io::Result<()> {
+    let listed = match rustix::fs::llistxattr(path, &mut *names) {
+        Err(Errno::NOTSUP) => 0,
+        other => other?,
+    };
+    for name in names.get(..listed).unwrap_or_default().split(|byte| *byte == 0) {
+        if name.starts_with(b"trusted.") {
+            rustix::fs::lremovexattr(path, name)?;
+        }
+    }
+    if fs_err::symlink_metadata(path)?.is_dir() {
+        for entry in fs_err::read_dir(path)? {
+            trusted_attributes(&entry?.path(), names)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes what every image is better without.
@@ -40,6 +63,7 @@ pub(crate) fn all(tree: &Tree, manager: &Manager) -> io::Result<()> {
     if manager.is("pacman") {
         tree.empty("/var/cache/pacman/pkg")?;
     }
+    trusted_attributes(tree.path(), &mut vec![0; NAMES_BYTES])?;
     // systemd writes a new id into an empty file; without the file it would treat every boot as the first.
     if tree.has("/etc/machine-id")? || tree.has("/usr/lib/systemd/systemd")? {
         tree.remove("/etc/machine-id")?;
@@ -79,6 +103,9 @@ const LEFT_BEHIND: [&str; 10] = [
     "/root/.bash_history",
     "/etc/.pwd.lock",
 ];
+
+/// The kernel's limit of one list of names (`XATTR_LIST_MAX`).
+const NAMES_BYTES: usize = 64 << 10;
 
 const APT_LEFT_BEHIND: [&str; 6] = [
     "/etc/apt/apt.conf.d/99mmdebstrap",

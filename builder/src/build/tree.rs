@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt}
 use std::path::{Path, PathBuf};
 
 use archive::beneath::RootDir;
+use archive::placeholder::Device;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::plan::files::Ownership;
@@ -131,12 +132,35 @@ impl Tree {
         self.write(path, &fs::read(source)?, Ownership { mode, ..owner })
     }
 
-    /// The paths of all device nodes, as members of the archive are named: `./dev/null`.
+    /// The paths of all device nodes and of the files that stand for some, as members of the archive are named:
+    /// `./dev/null`.
     pub(crate) fn device_nodes(&self) -> io::Result<Vec<String>> {
         let mut nodes = Vec::new();
         collect_devices(&self.path, ".", &mut nodes)?;
         nodes.sort();
         Ok(nodes)
+    }
+
+    /// Takes all device nodes out of the tree, and the files that stand for some. Directories keep their times.
+    pub(crate) fn take_devices(&self) -> io::Result<Vec<TakenDevice>> {
+        let mut taken = Vec::new();
+        for member in self.device_nodes()? {
+            let path = self.path.join(&member);
+            let found = fs::symlink_metadata(&path)?;
+            let rdev = found.rdev();
+            let device = Device::at(&path)?.unwrap_or(Device {
+                is_block: found.file_type().is_block_device(),
+                major: rustix::fs::major(rdev),
+                minor: rustix::fs::minor(rdev),
+            });
+            let above = path.parent().unwrap_or(&self.path);
+            let modified = fs::metadata(above)?.modified()?;
+            fs::remove_file(&path)?;
+            fs::File::open(above)?.set_modified(modified)?;
+            let (mode, uid, gid) = (found.mode() & 0o7777, found.uid(), found.gid());
+            taken.push(TakenDevice { member, device, mode, uid, gid });
+        }
+        Ok(taken)
     }
 
     fn set_owner(&self, path: &Path, owner: Ownership) -> io::Result<()> {
@@ -166,6 +190,21 @@ impl Tree {
     }
 }
 
+/// A device that was in a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TakenDevice {
+    /// Where it was, as members of the archive are named.
+    pub(crate) member: String,
+    /// What it was.
+    pub(crate) device: Device,
+    /// Its permissions.
+    pub(crate) mode: u32,
+    /// Its owner.
+    pub(crate) uid: u32,
+    /// Its group.
+    pub(crate) gid: u32,
+}
+
 fn collect_devices(directory: &Path, shown: &str, nodes: &mut Vec<String>) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
@@ -173,7 +212,10 @@ fn collect_devices(directory: &Path, shown: &str, nodes: &mut Vec<String>) -> io
         let shown = format!("{shown}/{}", entry.file_name().display());
         if kind.is_dir() {
             collect_devices(&entry.path(), &shown, nodes)?;
-        } else if kind.is_char_device() || kind.is_block_device() {
+        } else if kind.is_char_device()
+            || kind.is_block_device()
+            || (kind.is_file() && Device::at(&entry.path())?.is_some())
+        {
             nodes.push(shown);
         }
     }

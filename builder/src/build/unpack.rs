@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use formats::arch::Arch;
 use formats::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use terminal::Printer;
@@ -158,7 +159,7 @@ impl<'a> Unpack<'a> {
         if self.expired {
             command.insert(1, "--aptopt=Acquire::Check-Valid-Until \"false\"".to_owned());
         }
-        let step = Step { label: "mmdebstrap".to_owned(), run: Run::Command(command) };
+        let step = Step::new("mmdebstrap", Run::Command(command)).with_network();
         let session = Session { environment: host_environment(self.now), steps: vec![step], ..Session::default() };
         sandbox::run(&session, self.around)?;
         fs_err::remove_dir_all(archives)?;
@@ -190,6 +191,10 @@ fn command(
     let archives = quoted(archives)?;
     // apt takes the packages for what it would download; essential ones stay for the cache to take them in.
     let mut skip = if source.extracted { Vec::new() } else { vec!["cleanup/apt", "essential/unlink"] };
+    if Arch::host() != Some(source.arch) {
+        // The builder has seen to it that programs run; mmdebstrap would look for a registration with the whole host.
+        skip.push("check/qemu");
+    }
     let mut command = vec![
         "mmdebstrap".to_owned(),
         "--mode=root".to_owned(),
@@ -268,8 +273,6 @@ const MERGED_USR: &str = "/usr/share/mmdebstrap/hooks/maybe-merged-usr";
 
 #[cfg(test)]
 pub(super) mod tests {
-    use formats::arch::Arch;
-
     use super::*;
     use crate::bootstrap::Variant;
 

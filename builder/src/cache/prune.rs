@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::stages::Stages;
+use super::stages::{DIRECTORIES, Stages};
 use super::{Cache, CacheError};
 use crate::limits;
 
@@ -36,7 +36,13 @@ pub(crate) struct Policy {
 pub(crate) fn list(cache: &Cache) -> Result<Vec<Entry>, CacheError> {
     let root = cache.root();
     let mut entries = Vec::new();
-    for (path, snapshot, used) in Stages::open(&root.join("stages/v1"))?.list()? {
+    let mut stages = Vec::new();
+    for directory in DIRECTORIES.map(|directory| root.join(directory)) {
+        if directory.is_dir() {
+            stages.extend(Stages::open(&directory)?.list()?);
+        }
+    }
+    for (path, snapshot, used) in stages {
         let (kind, name) = match snapshot {
             Some(snapshot) => ("stage", format!("{} of {}", snapshot.stage, snapshot.image)),
             None => ("failed stage", "kept for `resume`".to_owned()),

@@ -3,6 +3,7 @@
 //! ```text
 //! <cache>/stages/v1/
 //! ├── lock                      held while a directory is made, and while dead ones are removed
+//! ├── asked/77ab…               the key of what the lists last were that somebody asked for, for builds that may not ask
 //! ├── making/9f2c…              held by the build that makes this stage; others wait for it
 //! ├── 9f2c…/                    a finished stage under its key, never changed afterwards
 //! │   ├── layer/                the tree of the first stage; of a later one what it changed, as overlayfs keeps it,
@@ -15,7 +16,8 @@
 //!     └── failed                unless this says that it is kept for `shell` and `resume`
 //! ```
 //!
-//! A build without a cache has such a directory of its own.
+//! A build without a cache has such a directory of its own. Layers that were made in a user namespace have overlayfs's
+//! marks under other names, so they are kept apart, in `stages/v1-userns/`.
 
 use std::fs::{File, Permissions};
 use std::io;
@@ -29,6 +31,7 @@ use tempfile::TempDir;
 
 use super::lock::{self, Lock, Mode};
 use crate::build::inventory::Inventory;
+use crate::userns;
 
 /// The stages in one directory.
 pub(crate) struct Stages {
@@ -96,6 +99,23 @@ impl Stages {
             }
         }
         Ok(Some(snapshot))
+    }
+
+    /// Notes that what has the key `asked` had the key `found` when it was last looked at.
+    pub(crate) fn remember(&self, asked: Key, found: Key) -> io::Result<()> {
+        let directory = self.directory.join(ASKED);
+        fs_err::create_dir_all(&directory)?;
+        let mut partial = tempfile::NamedTempFile::new_in(&directory)?;
+        serde_json::to_writer(&mut partial, &found)?;
+        partial.persist(directory.join(asked.name())).map_err(|error| error.error)?;
+        Ok(())
+    }
+
+    /// The stage that was last found for `asked`, if it is still there.
+    pub(crate) fn recall(&self, asked: Key) -> io::Result<Option<Snapshot>> {
+        let Ok(text) = fs_err::read(self.directory.join(ASKED).join(asked.name())) else { return Ok(None) };
+        let Ok(found) = serde_json::from_slice(&text) else { return Ok(None) };
+        self.find(found)
     }
 
     /// A new place for a stage in the making.
@@ -194,6 +214,15 @@ impl Stages {
     }
 }
 
+/// Where the stages of this process are in a cache.
+pub(crate) fn directory() -> io::Result<&'static str> {
+    let [own, userns] = DIRECTORIES;
+    Ok(if userns::is_inside()? { userns } else { own })
+}
+
+/// Where stages are in a cache.
+pub(crate) const DIRECTORIES: [&str; 2] = ["stages/v1", "stages/v1-userns"];
+
 /// Whether nobody holds the lock `path`.
 pub(crate) fn is_abandoned(path: &Path) -> io::Result<bool> {
     match File::open(path) {
@@ -243,6 +272,7 @@ const VERSION: u32 = 1;
 const NAME_LENGTH: usize = 32;
 const PARTIAL: &str = ".partial-";
 const MAKING: &str = "making";
+const ASKED: &str = "asked";
 const LOCK: &str = "lock";
 const LAYER: &str = "layer";
 const WORK: &str = "work";
@@ -314,6 +344,19 @@ mod tests {
         kept(&stages, key, &[]);
         std::fs::write(directory.path().join(key.name()).join(DESCRIPTION), "{\"future\": 1}").unwrap();
         assert_eq!(stages.find(key).unwrap(), None);
+    }
+
+    #[test]
+    fn what_was_found_for_a_question_is_recalled_while_it_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let stages = Stages::open(directory.path()).unwrap();
+        let [asked, one, two] = ["asked", "one", "two"].map(|part| Key::of(&part).unwrap());
+        assert_eq!(stages.recall(asked).unwrap(), None);
+        let first = kept(&stages, one, &[]);
+        stages.remember(asked, one).unwrap();
+        assert_eq!(stages.recall(asked).unwrap(), Some(first));
+        stages.remember(asked, two).unwrap();
+        assert_eq!(stages.recall(asked).unwrap(), None);
     }
 
     #[test]

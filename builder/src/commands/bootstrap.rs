@@ -9,11 +9,12 @@ use formats::arch::Arch;
 use terminal::{ExitStatus, Printer};
 
 use super::build::{absolute, cache_root};
-use super::{CommandError, build_time};
+use super::{CommandError, become_builder, build_time};
 use crate::bootstrap::{Bootstrap, Variant, prepare};
 use crate::build::last_lines;
 use crate::cache::Cache;
-use crate::sandbox::Surroundings;
+use crate::sandbox::{StepLimits, Surroundings};
+use crate::userns::Mode;
 
 /// Install Debian in a directory or a tar archive, without a spec.
 #[derive(Debug, clap::Args)]
@@ -46,13 +47,16 @@ pub(crate) struct BootstrapArgs {
     /// Where packages are kept.
     #[arg(long, env = "ROOTCELLAR_BUILDER_CACHE", value_name = "DIR")]
     cache: Option<PathBuf>,
+    /// Who builds [default: root as `root`, everybody else in a user namespace].
+    #[arg(long, env = "ROOTCELLAR_MODE", value_enum)]
+    mode: Option<Mode>,
 }
 
 /// Bootstraps, and prints the packages.
 pub(crate) fn run(args: &BootstrapArgs, printer: &Printer) -> Result<ExitStatus, CommandError> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(CommandError::NeedsRoot);
-    }
+    let cache = absolute(&cache_root(args.cache.clone())?)?;
+    let arch = args.arch.or_else(Arch::host).unwrap_or(Arch::Amd64);
+    let _emulation = become_builder(args.mode.unwrap_or_else(Mode::usual), Some(arch))?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let now = build_time()?;
     let target = absolute(&args.target)?;
@@ -70,7 +74,7 @@ pub(crate) fn run(args: &BootstrapArgs, printer: &Printer) -> Result<ExitStatus,
     let log = std::fs::File::create(&log_path).map_err(failed)?;
     let request = Bootstrap {
         suite: args.suite.clone(),
-        arch: args.arch.or_else(Arch::host).unwrap_or(Arch::Amd64),
+        arch,
         variant: args.variant,
         components: args.components.clone(),
         include: args.include.clone(),
@@ -78,7 +82,7 @@ pub(crate) fn run(args: &BootstrapArgs, printer: &Printer) -> Result<ExitStatus,
         unverified: false,
         expired: args.accept_expired_lists,
         keyrings: args.keyrings.clone(),
-        cache: absolute(&cache_root(args.cache.clone())?)?,
+        cache,
         lists: false,
         now,
     };
@@ -86,7 +90,7 @@ pub(crate) fn run(args: &BootstrapArgs, printer: &Printer) -> Result<ExitStatus,
         printer.warn(super::build::EXPIRED_ACCEPTED);
     }
     let _cache = Cache::open(&request.cache, None)?;
-    let around = Surroundings { log: &log, deadline: None };
+    let around = Surroundings { log: &log, deadline: None, limits: StepLimits::default(), network: true };
     let summary = prepare(request, around).and_then(|prepared| prepared.install(&root)).inspect_err(|_| {
         printer.warn(format_args!("the log ends like this:\n{}", last_lines(&log_path)));
     })?;

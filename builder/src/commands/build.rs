@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::ValueEnum;
+use formats::arch::Arch;
 use formats::record::BuildFile;
 use formats::serial::Serial;
 use formats::time::Span;
@@ -18,17 +18,21 @@ use crate::build::lint::Lint;
 use crate::build::unpack::{Engine, is_installed};
 use crate::build::{self, Built, Options, Outcome};
 use crate::config::Config;
+use crate::emulation::Emulation;
 use crate::format::Formats;
 use crate::plan::Plan;
 use crate::plan::source::Source;
+use crate::sandbox::StepLimits;
 use crate::spec::Spec;
 use crate::spec::overrides::Override;
+use crate::userns::Mode;
 
 /// Build an image: the root file system and its metadata.
 ///
 /// The build directory appears as OUTPUT/DISTRIBUTION/RELEASE/ARCH/VARIANT/SERIAL and is printed. With
 /// `SOURCE_DATE_EPOCH` in the environment, the same inputs give the same bytes.
 #[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own on the command line")]
 pub(crate) struct BuildArgs {
     /// The spec; `-` is standard input.
     #[arg(value_name = "SPEC")]
@@ -54,9 +58,9 @@ pub(crate) struct BuildArgs {
     /// Who installs the packages of a new tree [default: native].
     #[arg(long, env = "ROOTCELLAR_BOOTSTRAP", value_enum, value_name = "PROGRAM")]
     bootstrap: Option<Engine>,
-    /// Who builds.
-    #[arg(long, value_enum, default_value_t = Mode::Root)]
-    mode: Mode,
+    /// Who builds [default: root as `root`, everybody else in a user namespace].
+    #[arg(long, env = "ROOTCELLAR_MODE", value_enum)]
+    mode: Option<Mode>,
     /// What is packed [default: lxc,incus].
     #[arg(long, env = "ROOTCELLAR_FORMATS")]
     formats: Option<String>,
@@ -69,6 +73,18 @@ pub(crate) struct BuildArgs {
     /// How long the build may take, such as `30m`.
     #[arg(long, env = "ROOTCELLAR_TIMEOUT", value_name = "SPAN")]
     timeout: Option<Span>,
+    /// How long each step may take, such as `10m`: a script, a call of a package manager, packing.
+    #[arg(long, env = "ROOTCELLAR_STEP_TIMEOUT", value_name = "SPAN")]
+    step_timeout: Option<Span>,
+    /// How much memory the processes of a step may fill together, such as `2G`.
+    #[arg(long, env = "ROOTCELLAR_STEP_MEMORY", value_parser = super::cache::size, value_name = "SIZE")]
+    step_memory: Option<u64>,
+    /// Give the actions of the spec the network, also those that do not ask for it.
+    #[arg(long, env = "ROOTCELLAR_NETWORK")]
+    network: bool,
+    /// Fetch nothing: what earlier builds have kept must do.
+    #[arg(long)]
+    offline: bool,
     /// Build also where nothing has changed since the newest build in OUTPUT.
     #[arg(long)]
     force: bool,
@@ -83,18 +99,10 @@ pub(crate) struct BuildArgs {
     pub(super) format: OutputFormat,
 }
 
-/// Who builds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Mode {
-    /// The host's root.
-    Root,
-    /// Root of a user namespace.
-    Userns,
-}
-
 /// Everything that a build was asked for, so that it can be asked for again.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own on the command line")]
 pub(crate) struct Request {
     /// Where the spec is.
     spec: PathBuf,
@@ -114,6 +122,21 @@ pub(crate) struct Request {
     time_is_given: bool,
     xz_level: u32,
     timeout: Option<Span>,
+    #[serde(default)]
+    step_timeout: Option<Span>,
+    #[serde(default)]
+    step_memory: Option<u64>,
+    /// All actions have the network.
+    #[serde(default)]
+    network: bool,
+    /// Nothing is fetched.
+    #[serde(default)]
+    offline: bool,
+    #[serde(default = "Mode::usual")]
+    mode: Mode,
+    /// The architecture of the image, once it is known.
+    #[serde(default)]
+    arch: Option<Arch>,
     /// What a good build may have.
     #[serde(default)]
     allowed: Vec<Lint>,
@@ -123,9 +146,6 @@ pub(crate) struct Request {
 
 /// Builds, and prints where the build is.
 pub(crate) fn run(args: &BuildArgs, printer: &Printer) -> Result<ExitStatus, CommandError> {
-    if args.mode != Mode::Root {
-        return Err(CommandError::NeedsRoot);
-    }
     let outcome = Request::of(args, None)?.carry_out(args.force, None, printer)?;
     Ok(tell(outcome, args.format, printer))
 }
@@ -163,6 +183,9 @@ impl Request {
         let mut overrides = args.spec.overrides.clone();
         overrides.extend(args.mirror.as_ref().or(config.mirror.as_ref()).map(|url| Override::new("source.url", url)));
         overrides.extend(args.serial.as_ref().map(|serial| Override::new("image.serial", serial.as_str())));
+        let wrong = |problem| CommandError::StepMemory { problem };
+        let memory_in_file = |text: &String| super::cache::size(text).map_err(wrong);
+        let step_memory = config.step_memory.as_ref().map(memory_in_file).transpose()?;
         let is_input = args.path == Path::new("-");
         Ok(Self {
             text: is_input.then(|| Spec::text(&args.path)).transpose()?,
@@ -182,9 +205,20 @@ impl Request {
             time_is_given: time_is_given(),
             xz_level: args.xz_level.or(config.xz_level).unwrap_or(DEFAULT_XZ_LEVEL),
             timeout: args.timeout.or(config.timeout),
+            step_timeout: args.step_timeout.or(config.step_timeout),
+            step_memory: args.step_memory.or(step_memory),
+            network: args.network || config.network.unwrap_or_default(),
+            offline: args.offline,
+            mode: args.mode.or(config.mode).unwrap_or_else(Mode::usual),
+            arch: None,
             allowed: args.allowed.clone(),
             accept_expired_lists: args.accept_expired_lists,
         })
+    }
+
+    /// Makes this process one that can look into what the build has left.
+    pub(super) fn become_builder(&self) -> Result<Option<Emulation>, CommandError> {
+        super::become_builder(self.mode, self.arch)
     }
 
     /// Builds it, or goes on with it.
@@ -199,14 +233,15 @@ impl Request {
         let overrides = overrides.map_err(|_| CommandError::Request)?;
         let text = self.text.clone().map_or_else(|| Spec::text(&self.spec), Ok)?;
         let spec = Spec::of_text(&self.spec, &text, &overrides, self.now)?;
-        let plan = match &self.tree {
+        let mut plan = match &self.tree {
             None => Plan::of(&spec, formats)?,
             Some(tree) => Plan::upon(&spec, formats, tree)?,
         };
-        if !rustix::process::geteuid().is_root() {
-            return Err(CommandError::NeedsRoot);
+        if self.network {
+            plan.give_network();
         }
         needed_programs(&plan, self.engine)?;
+        let _emulation = super::become_builder(self.mode, Some(spec.image.arch))?;
         // Modes in an image are the spec's and the packages' business.
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         let options = Options {
@@ -217,6 +252,8 @@ impl Request {
             time_is_given: self.time_is_given,
             xz_level: self.xz_level,
             timeout: self.timeout.map(Duration::from),
+            limits: StepLimits { timeout: self.step_timeout.map(Duration::from), memory_bytes: self.step_memory },
+            offline: self.offline,
             overrides: self.given.clone(),
             force,
             mirror: self.overrides.iter().rev().find_map(|text| text.strip_prefix("source.url=")).map(str::to_owned),
@@ -227,7 +264,8 @@ impl Request {
             printer.warn(EXPIRED_ACCEPTED);
         }
         // The serial is settled with the time, so that going on makes the same build.
-        let request = serde_json::to_value(self).map_err(|_| CommandError::Request)?;
+        let request = Self { arch: Some(spec.image.arch), ..self.clone() };
+        let request = serde_json::to_value(request).map_err(|_| CommandError::Request)?;
         Ok(build::build(&spec, &plan, &options, (&request, resumption), printer)?)
     }
 }

@@ -8,10 +8,12 @@ use formats::time::{Span, Timestamp};
 use serde_json::json;
 use terminal::{ExitStatus, OutputFormat, Printer, Table, human};
 
-use super::CommandError;
 use super::build::{absolute, cache_root};
+use super::{CommandError, become_builder};
 use crate::cache::Cache;
 use crate::cache::prune::{self, Entry, Policy};
+use crate::cache::stages::DIRECTORIES;
+use crate::userns::Mode;
 
 /// Show what earlier builds have kept, or remove some of it.
 #[derive(Debug, clap::Args)]
@@ -53,6 +55,10 @@ struct PruneArgs {
 /// Lists or prunes.
 pub(crate) fn run(args: &CacheArgs, printer: &Printer) -> Result<ExitStatus, CommandError> {
     let root = absolute(&cache_root(args.cache.clone())?)?;
+    if !rustix::process::geteuid().is_root() && root.join(DIRECTORIES[1]).exists() {
+        // What is in such trees belongs to the subordinate ids.
+        become_builder(Mode::Userns, None)?;
+    }
     let listed = match &args.command {
         CacheCommand::List => prune::list(&Cache::open(&root, None)?)?,
         CacheCommand::Prune(what) => {

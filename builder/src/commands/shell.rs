@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use terminal::{ExitStatus, Printer};
 
 use super::CommandError;
-use super::build::absolute;
+use super::build::{Request, absolute};
 use crate::build::failure::Failure;
 use crate::build::look_into;
 
@@ -27,9 +27,8 @@ pub(crate) struct ShellArgs {
 pub(crate) fn run(args: &ShellArgs, printer: &Printer) -> Result<ExitStatus, CommandError> {
     let directory = absolute(&args.directory)?;
     let failure = Failure::read(&directory)?;
-    if !rustix::process::geteuid().is_root() {
-        return Err(CommandError::NeedsRoot);
-    }
+    let request: Request = serde_json::from_value(failure.request.clone()).map_err(|_| CommandError::Request)?;
+    let _emulation = request.become_builder()?;
     printer.say(format_args!("The tree of the stage `{}`", failure.stage));
     let is_shell = args.command.is_empty();
     let command = if is_shell { SHELL.map(str::to_owned).to_vec() } else { args.command.clone() };

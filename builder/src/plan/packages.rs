@@ -40,7 +40,7 @@ impl Manager {
         // distrobuilder asks the machine it runs on, which is wrong for an image of another architecture.
         let keyring = if arch.starts_with("arm") { "archlinuxarm" } else { "archlinux" };
         let words = ["sh", "-c", PACMAN_KEYS, "sh", keyring].map(str::to_owned).to_vec();
-        Some(Step { label: "make pacman's keyring".to_owned(), run: Run::Command(words) })
+        Some(Step::new("make pacman's keyring", Run::Command(words)).with_network())
     }
 
     /// Fetches the lists of what there is.
@@ -87,7 +87,7 @@ impl Manager {
                 words.map(ToString::to_string).collect()
             }
         };
-        (!command.is_empty()).then(|| Step { label: label.to_owned(), run: Run::Command(command) })
+        (!command.is_empty()).then(|| Step::new(label, Run::Command(command)).with_network())
     }
 }
 

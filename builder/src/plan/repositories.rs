@@ -119,7 +119,7 @@ impl Repositories {
 
     fn call(&mut self, label: &str, words: &[&str]) {
         let command = words.iter().map(|word| (*word).to_owned()).collect();
-        self.steps.push(Step { label: label.to_owned(), run: Run::Command(command) });
+        self.steps.push(Step::new(label, Run::Command(command)).with_network());
     }
 }
 

@@ -8,22 +8,31 @@ use std::process::{Command, ExitStatus, Stdio};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-use super::{Event, Run, Session, Step, mounts, report};
+use super::watch::Watch;
+use super::{Event, Orders, Run, Session, Step, loopback, mounts, report};
 
 /// Reads the session from standard input, runs it, and tells what happened on standard output.
 pub(super) fn run() -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let mut document = Vec::new();
     io::stdin().read_to_end(&mut document)?;
-    let session: Session = serde_json::from_slice(&document)?;
-    let undo = match mounts::prepare(session.root.as_deref(), &session.binds) {
+    let Orders { session, network, limits } = serde_json::from_slice(&document)?;
+    if !network {
+        // Few programs miss it.
+        let _ = loopback::bring_up();
+    }
+    let undo = match mounts::prepare(session.root.as_deref(), &session.binds, limits.memory_bytes) {
         Ok(undo) => undo,
         Err(error) => return report(&Event::NotPrepared(error.to_string())),
     };
     for (path, content) in &session.files {
         std::fs::write(path, content)?;
     }
-    let outcome = run_steps(&session);
+    let watch = match Watch::start(limits) {
+        Ok(watch) => watch,
+        Err(error) => return report(&Event::NotPrepared(error.to_string())),
+    };
+    let outcome = run_steps(&session, &watch);
     for path in session.files.keys() {
         let _ = std::fs::remove_file(path);
     }
@@ -31,10 +40,13 @@ pub(super) fn run() -> io::Result<()> {
     report(&outcome?)
 }
 
-fn run_steps(session: &Session) -> io::Result<Event> {
+fn run_steps(session: &Session, watch: &Watch) -> io::Result<Event> {
     for (index, step) in session.steps.iter().enumerate() {
         report(&Event::Started(index))?;
-        if let Err(reason) = run_step(session, step) {
+        watch.begin();
+        let done = run_step(session, step);
+        watch.end();
+        if let Err(reason) = done {
             return Ok(Event::Failed(reason));
         }
     }

@@ -1,9 +1,9 @@
 //! The file systems a sandbox sees.
 //!
 //! ```text
-//! /proc /sys          of the new namespaces
+//! /proc /sys          of the new namespaces; the host's /sys for a user namespace that shares its network
 //! /run /tmp           what earlier stages left there, or empty and in memory
-//! /dev                in memory, with the usual nodes, pts and shm
+//! /dev                in memory, with the usual nodes (the host's where a user namespace may make none), pts and shm
 //! /etc/resolv.conf    the host's, in place of the image's
 //! /usr/sbin/policy-rc.d  forbids packages to start services
 //! ```
@@ -19,9 +19,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::io::Errno;
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_bind,
-    mount_bind_recursive, mount_change, move_mount, open_tree, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags, fsconfig_create, fsmount, fsopen, mount, mount_bind, mount_bind_recursive, mount_change, move_mount,
+    open_tree, unmount,
 };
 
 /// What has to be removed when the session is over.
@@ -48,7 +50,12 @@ impl Undo {
 }
 
 /// Mounts everything and makes `root`, if there is one, the root directory.
-pub(super) fn prepare(root: Option<&Path>, binds: &BTreeMap<String, PathBuf>) -> io::Result<Undo> {
+/// File systems in memory hold no more than `memory_bytes`.
+pub(super) fn prepare(
+    root: Option<&Path>,
+    binds: &BTreeMap<String, PathBuf>,
+    memory_bytes: Option<u64>,
+) -> io::Result<Undo> {
     // Nothing mounted from here on is seen by the host.
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(named("make mounts private"))?;
@@ -58,23 +65,24 @@ pub(super) fn prepare(root: Option<&Path>, binds: &BTreeMap<String, PathBuf>) ->
     };
     let resolv_conf = fs::read(RESOLV_CONF).unwrap_or_default();
     let binds = binds.iter().map(|(target, source)| Bind::of(target, source)).collect::<io::Result<Vec<_>>>()?;
+    let prepared = Prepared::before_leaving().map_err(named("prepare file systems"))?;
     mount_bind_recursive(root, root).map_err(named("bind the tree"))?;
     std::env::set_current_dir(root)?;
     // The new root is stacked on the old one, which then goes: nothing of the host can be reached any more.
     rustix::process::pivot_root(".", ".").map_err(named("change the root directory"))?;
     unmount(".", UnmountFlags::DETACH).map_err(named("leave the host's tree"))?;
     std::env::set_current_dir("/")?;
-    file_system("proc", "/proc", NO_PROGRAMS, "")?;
-    file_system("sysfs", "/sys", NO_PROGRAMS, "")?;
+    prepared.attach_views()?;
+    let size = memory_bytes.map(|bytes| format!(",size={bytes}")).unwrap_or_default();
     for (target, mode) in [("/run", "mode=0755"), ("/tmp", "mode=1777")] {
         if binds.iter().all(|bind| bind.target != target) {
-            file_system("tmpfs", target, MountFlags::NOSUID | MountFlags::NODEV, mode)?;
+            file_system("tmpfs", target, MountFlags::NOSUID | MountFlags::NODEV, &format!("{mode}{size}"))?;
         }
     }
     for bind in binds {
         bind.attach()?;
     }
-    devices()?;
+    prepared.devices(&size)?;
     let resolv_conf = name_servers(&resolv_conf)?;
     Ok(Undo { resolv_conf, policy: forbid_services()? })
 }
@@ -94,9 +102,7 @@ impl Bind {
 
     fn attach(self) -> io::Result<()> {
         fs::create_dir_all(&self.target)?;
-        // As with any mount, a link is followed: distributions make /tmp one.
-        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
-        move_mount(self.tree, "", CWD, &self.target, flags).map_err(named(&format!("mount {}", self.target)))
+        attach(&self.tree, &self.target)
     }
 }
 
@@ -106,19 +112,74 @@ fn file_system(kind: &str, target: &str, flags: MountFlags, data: &str) -> io::R
     mount(kind, target, kind, flags, data.as_c_str()).map_err(named(&format!("mount {target}")))
 }
 
-fn devices() -> io::Result<()> {
-    file_system("tmpfs", "/dev", MountFlags::NOSUID, "mode=0755")?;
-    for (name, major, minor, mode) in NODES {
-        let path = Path::new("/dev").join(name);
-        mknodat(CWD, &path, FileType::CharacterDevice, Mode::from_bits_truncate(mode), makedev(major, minor))
-            .map_err(named(&format!("make /dev/{name}")))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+/// What has to be made or taken hold of while the host's tree is still there: a user namespace gets a view of processes
+/// or of the system only while it can see the whole of another one, and it borrows the devices that it may not make.
+struct Prepared {
+    processes: OwnedFd,
+    system: OwnedFd,
+    /// The nodes of [`NODES`].
+    nodes: Vec<Option<OwnedFd>>,
+}
+
+impl Prepared {
+    fn before_leaving() -> Result<Self, Errno> {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let node = |name| open_tree(CWD, Path::new("/dev").join(name), flags).ok();
+        // A user namespace has a `/sys` of its own only with a network of its own; else it sees the host's.
+        let system = view("sysfs").or_else(|_| open_tree(CWD, "/sys", flags | OpenTreeFlags::AT_RECURSIVE))?;
+        Ok(Self { processes: view("proc")?, system, nodes: NODES.iter().map(|(name, ..)| node(name)).collect() })
     }
-    for (name, target) in LINKS {
-        std::os::unix::fs::symlink(target, Path::new("/dev").join(name))?;
+
+    fn attach_views(&self) -> io::Result<()> {
+        for (tree, target) in [(&self.processes, "/proc"), (&self.system, "/sys")] {
+            fs::create_dir_all(target)?;
+            attach(tree, target)?;
+        }
+        Ok(())
     }
-    file_system("devpts", "/dev/pts", MountFlags::NOSUID | MountFlags::NOEXEC, "newinstance,ptmxmode=0666,mode=0620")?;
-    file_system("tmpfs", "/dev/shm", MountFlags::NOSUID | MountFlags::NODEV, "mode=1777")
+
+    /// A new `/dev`, with nodes of the host where none can be made.
+    fn devices(&self, size: &str) -> io::Result<()> {
+        file_system("tmpfs", "/dev", MountFlags::NOSUID, &format!("mode=0755{size}"))?;
+        for ((name, major, minor, mode), node) in NODES.iter().zip(&self.nodes) {
+            let path = Path::new("/dev").join(name);
+            let mode = Mode::from_bits_truncate(*mode);
+            match (mknodat(CWD, &path, FileType::CharacterDevice, mode, makedev(*major, *minor)), node) {
+                (Err(Errno::PERM), Some(node)) => {
+                    fs::write(&path, "")?;
+                    attach(node, &format!("/dev/{name}"))?;
+                }
+                // A container may have no console to lend.
+                (Err(Errno::PERM), None) => {}
+                (outcome, _) => {
+                    outcome.map_err(named(&format!("make /dev/{name}")))?;
+                    fs::set_permissions(&path, fs::Permissions::from_mode(mode.bits()))?;
+                }
+            }
+        }
+        for (name, target) in LINKS {
+            std::os::unix::fs::symlink(target, Path::new("/dev").join(name))?;
+        }
+        let pts = "newinstance,ptmxmode=0666,mode=0620";
+        file_system("devpts", "/dev/pts", MountFlags::NOSUID | MountFlags::NOEXEC, pts)?;
+        file_system("tmpfs", "/dev/shm", MountFlags::NOSUID | MountFlags::NODEV, &format!("mode=1777{size}"))
+    }
+}
+
+/// A new file system that is attached nowhere yet.
+fn view(kind: &str) -> Result<OwnedFd, Errno> {
+    let file_system = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&file_system)?;
+    let attributes =
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    fsmount(&file_system, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+/// Mounts what was taken hold of.
+fn attach(tree: &OwnedFd, target: &str) -> io::Result<()> {
+    // As with any mount, a link is followed: distributions make /tmp one.
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
+    move_mount(tree, "", CWD, target, flags).map_err(named(&format!("mount {target}")))
 }
 
 /// Puts the host's name servers in place of the image's, and returns the file that was made to mount them on.
@@ -162,7 +223,7 @@ fn forbid_services() -> io::Result<bool> {
     Ok(true)
 }
 
-fn named(what: &str) -> impl FnOnce(rustix::io::Errno) -> io::Error {
+fn named(what: &str) -> impl FnOnce(Errno) -> io::Error {
     let what = what.to_owned();
     move |errno| io::Error::other(format!("cannot {what}: {errno}"))
 }

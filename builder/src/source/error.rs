@@ -45,6 +45,8 @@ pub(crate) enum SourceError {
     NoDirectory { name: String, directory: String },
     #[error("`{name}` is no OCI archive: {problem}")]
     Oci { name: String, problem: String },
+    #[error("`{url}` would have to be fetched, and `--offline` forbids it")]
+    Offline { url: String },
     #[error("the download was stopped because the time given with `--timeout` is over")]
     TooLate,
     #[error(transparent)]
@@ -77,6 +79,7 @@ impl Advice for SourceError {
                 "a mirror may be mid-update; if it stays, somebody changes files on the way"
             }
             Self::NotOnPage { .. } => "look at the page: the release may have ended or moved",
+            Self::Offline { .. } => "build once with the network and the same `--cache`",
             Self::NoSquashfs => "install the package `squashfs-tools-ng`",
             _ => return None,
         };
@@ -104,6 +107,7 @@ impl Advice for SourceError {
             | Self::NoDirectory { .. }
             | Self::Oci { .. }
             | Self::TooLate
+            | Self::Offline { .. }
             | Self::Transfer(_) => ExitStatus::Refused,
         }
     }

@@ -41,7 +41,7 @@ pub(super) struct Found {
 impl Store {
     /// The store in `cache`, else one in `work` that is gone afterwards.
     pub(super) fn open(cache: Option<&Path>, work: &Path) -> Result<Self, SourceError> {
-        let directory = cache.map_or_else(|| work.join("downloads"), |cache| cache.join("downloads/v1"));
+        let directory = cache.map_or_else(|| work.join("downloads"), directory);
         fs_err::create_dir_all(&directory)?;
         Ok(Self { directory, temporary: cache.is_none() })
     }
@@ -102,6 +102,11 @@ impl Store {
         fs_err::rename(&new, &done)?;
         Ok(Found { file, sha256 })
     }
+}
+
+/// Where archives are kept in a cache.
+pub(super) fn directory(cache: &Path) -> PathBuf {
+    cache.join("downloads/v1")
 }
 
 /// Shows one download.

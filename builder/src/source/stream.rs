@@ -32,7 +32,7 @@ pub(super) struct Stream<'a> {
 impl Stream<'_> {
     /// Unpacks it into the directory `dest`, but for `excludes`.
     pub(super) fn unpack(self, dest: &Path, excludes: Excludes) -> Result<(), SourceError> {
-        let options = UnpackOptions { excludes, ..UnpackOptions::for_this_process()? };
+        let options = UnpackOptions { excludes, ..UnpackOptions::for_a_build()? };
         self.read(|tar| archive::unpack::unpack(tar, dest, &options).map(drop))
     }
 

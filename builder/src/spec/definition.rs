@@ -325,6 +325,9 @@ entry! {
         action: Text,
         #[serde(default, deserialize_with = "nullable")]
         pongo: bool,
+        /// Ours alone: distrobuilder refuses it, and gives every action the network.
+        #[serde(default, deserialize_with = "nullable", skip_serializing_if = "std::ops::Not::not")]
+        network: bool,
     }
 }
 

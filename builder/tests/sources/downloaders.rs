@@ -44,6 +44,11 @@ impl Case {
         let done = place.build(&self.spec()).assert().success();
         let build = output_of(&done).0.trim_end().to_owned();
         assert_eq!(file_in(&build, "etc/marker"), marker);
+        // Everything that was asked is in the cache.
+        self.site.requests();
+        let offline = place.build(&self.spec()).args(["--offline", "--force"]).assert().success();
+        assert_eq!(file_in(output_of(&offline).0.trim_end(), "etc/marker"), marker);
+        assert_eq!(self.site.requests(), Vec::<String>::new(), "an offline build has asked");
         let truth = self.site.files();
         let stranger = spec(self.image, &self.source, &[&Publisher::new().certificate()]);
         let refuse = |what: &str, spec: &str, expected: &str| {
@@ -54,6 +59,9 @@ impl Case {
             assert_eq!(stdout, "", "{what}");
         };
         refuse("wrong key", &stranger, "signed by a key that is not among the given ones");
+        let _ = std::fs::remove_dir_all(place.directory.path().join("cache"));
+        let empty = output_of(&place.build(&self.spec()).arg("--offline").assert().code(1)).1;
+        assert!(empty.contains("would have to be fetched, and `--offline` forbids it"), "{empty}");
         let unsigned = spec(self.image, &self.source, &[]);
         refuse("no key", &unsigned, "nothing vouches for what comes from");
         if !self.has_other_builds {
