@@ -44,10 +44,15 @@ machine_state >"$scratch/before"
 export ROOTCELLAR_TEST_NETWORK=1
 
 status=0
-cargo test --workspace --locked -- "$@" || status=$?
+cargo test --workspace --locked --no-fail-fast -- "$@" || status=$?
 
-machine_state >"$scratch/after"
-if ! diff "$scratch/before" "$scratch/after" >"$scratch/left"; then
+# What was told to end may take a moment to.
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+    machine_state >"$scratch/after"
+    ! diff "$scratch/before" "$scratch/after" >"$scratch/left" || break
+    sleep 1
+done
+if [ -s "$scratch/left" ]; then
     echo "error: the tests left something behind" >&2
     cat "$scratch/left" >&2
     status=1

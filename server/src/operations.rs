@@ -48,13 +48,13 @@ impl Operations {
         Ok(Self { pool, prepared: Arc::default() })
     }
 
-    /// Makes what is missing. PostgreSQL refuses the second of two processes that make one table at once; by then the
-    /// first is done.
+    /// Makes what is missing. PostgreSQL refuses the second of two processes that make one table at once, with one of
+    /// several errors; by then the first is done.
     async fn prepare(&self) -> Result<(), OperationsError> {
         let make = async || match sqlx::query(SCHEMA).execute(&self.pool).await {
             Ok(_) => Ok(()),
             Err(sqlx::Error::Database(error))
-                if error.is_unique_violation() || error.code().as_deref() == Some(DUPLICATE_TABLE) =>
+                if error.is_unique_violation() || error.code().is_some_and(|code| IS_THERE.contains(&&*code)) =>
             {
                 Ok(())
             }
@@ -206,8 +206,8 @@ const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS rootcellar_token_v1 (\
     name TEXT NOT NULL PRIMARY KEY, digest TEXT NOT NULL UNIQUE, images TEXT NOT NULL, channel TEXT NOT NULL, \
     created BIGINT NOT NULL, expires BIGINT, revoked BIGINT, used BIGINT)";
 const COLUMNS: &str = "name, images, channel, created, expires, revoked, used";
-/// The SQLSTATE of PostgreSQL for a table that is there.
-const DUPLICATE_TABLE: &str = "42P07";
+/// The SQLSTATEs of PostgreSQL for a table that is there, and for the type of its rows.
+const IS_THERE: [&str; 2] = ["42P07", "42710"];
 const CONNECTIONS: u32 = 4;
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -154,8 +154,8 @@ fn many_processes_that_make_the_tables_at_once_do_not_disturb_one_another() {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
     };
     let processes: Vec<Child> = (0..8).map(create).collect();
-    for process in processes {
-        let output = process.wait_with_output().unwrap();
+    let outputs: Vec<Output> = processes.into_iter().map(|process| process.wait_with_output().unwrap()).collect();
+    for output in outputs {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
     assert_eq!(postgres.ask_in("cellar", "SELECT count(*) FROM rootcellar_token_v1").succeeds().stdout.trim(), "8");
