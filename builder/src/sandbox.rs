@@ -14,6 +14,7 @@
 //! Both children ask the kernel to be killed with their parent, and a process namespace dies with its process 1: when
 //! the builder goes, by whatever signal, every process and every mount of the session goes with it.
 
+mod aside;
 mod init;
 mod loopback;
 mod mounts;

@@ -41,6 +41,19 @@ fn a_script_sees_the_mounts_the_devices_and_the_environment_it_may_rely_on() {
     assert_eq!(fs::read_to_string(tree.join("etc/resolv.conf")).unwrap(), "nameserver 192.0.2.1\n");
 }
 
+/// `ischroot(1)` and systemd compare the two; scripts of packages restart services, and wait for them, on a machine.
+#[test]
+fn a_script_is_in_another_root_directory_than_process_1_as_in_a_chroot() {
+    let Some(world) = World::new() else { return };
+    let script = "#!/bin/sh -eu\n\
+                  test \"$(stat -L -c %d:%i /proc/1/root)\" != \"$(stat -c %d:%i /)\"\n\
+                  test -x /bin/busybox\n\
+                  umount /proc\nmount -t proc proc /proc\n";
+    let spec = world.spec(&format!("actions:\n{}{}", action("post-unpack", script), action("post-files", script)));
+    world.build(&spec).assert().success();
+    assert_eq!(world.leftovers(), Vec::<String>::new());
+}
+
 #[test]
 fn a_script_may_mount_and_unmount_and_replace_the_name_servers() {
     let Some(world) = World::new() else { return };

@@ -1,5 +1,6 @@
 //! Process 1 of a sandbox.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
@@ -8,6 +9,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
+use super::aside::Aside;
 use super::watch::Watch;
 use super::{Event, Orders, Run, Session, Step, loopback, mounts, report};
 
@@ -32,7 +34,7 @@ pub(super) fn run() -> io::Result<()> {
         Ok(watch) => watch,
         Err(error) => return report(&Event::NotPrepared(error.to_string())),
     };
-    let outcome = run_steps(&session, &watch);
+    let outcome = run_steps(&session, &watch, undo.aside.as_ref());
     for path in session.files.keys() {
         let _ = std::fs::remove_file(path);
     }
@@ -40,11 +42,19 @@ pub(super) fn run() -> io::Result<()> {
     report(&outcome?)
 }
 
-fn run_steps(session: &Session, watch: &Watch) -> io::Result<Event> {
+fn run_steps(session: &Session, watch: &Watch, aside: Option<&Aside>) -> io::Result<Event> {
+    let nothing = File::open("/dev/null")?;
+    aside.map_or(Ok(()), Aside::step)?;
+    let outcome = run_each(session, watch, &nothing, aside);
+    aside.map_or(Ok(()), Aside::back)?;
+    outcome
+}
+
+fn run_each(session: &Session, watch: &Watch, nothing: &File, aside: Option<&Aside>) -> io::Result<Event> {
     for (index, step) in session.steps.iter().enumerate() {
         report(&Event::Started(index))?;
         watch.begin();
-        let done = run_step(session, step);
+        let done = run_step(session, step, nothing, aside);
         watch.end();
         if let Err(reason) = done {
             return Ok(Event::Failed(reason));
@@ -53,7 +63,7 @@ fn run_steps(session: &Session, watch: &Watch) -> io::Result<Event> {
     Ok(Event::Finished)
 }
 
-fn run_step(session: &Session, step: &Step) -> Result<(), String> {
+fn run_step(session: &Session, step: &Step, nothing: &File, aside: Option<&Aside>) -> Result<(), String> {
     let (mut command, _script) = match &step.run {
         Run::Command(arguments) => {
             let (program, rest) = arguments.split_first().ok_or("there is no program to run")?;
@@ -66,7 +76,10 @@ fn run_step(session: &Session, step: &Step) -> Result<(), String> {
             (Command::new(format!("/proc/self/fd/{}", script.as_raw_fd())), Some(script))
         }
     };
-    let [input, output, errors] = streams(session).map_err(|error| error.to_string())?;
+    if let Some(aside) = aside {
+        aside.leave_behind(&mut command).map_err(|error| error.to_string())?;
+    }
+    let [input, output, errors] = streams(session, nothing).map_err(|error| error.to_string())?;
     let status = command
         .env_clear()
         .envs(&session.environment)
@@ -78,12 +91,12 @@ fn run_step(session: &Session, step: &Step) -> Result<(), String> {
     verdict(status)
 }
 
-/// Where a step reads from and writes to.
+/// Where a step reads from and writes to. It reads `nothing` unless the session has a terminal.
 #[allow(unsafe_code, reason = "files are inherited by their numbers")]
-fn streams(session: &Session) -> io::Result<[Stdio; 3]> {
+fn streams(session: &Session, nothing: &File) -> io::Result<[Stdio; 3]> {
     let Some(numbers) = session.terminal else {
         let log = || io::stderr().as_fd().try_clone_to_owned().map(Stdio::from);
-        return Ok([Stdio::null(), log()?, log()?]);
+        return Ok([nothing.try_clone()?.into(), log()?, log()?]);
     };
     let inherited = |number: i32| {
         // SAFETY: the builder opened these for its children and nobody closes them.

@@ -26,9 +26,13 @@ use rustix::mount::{
     open_tree, unmount,
 };
 
+use super::aside::Aside;
+
 /// What has to be removed when the session is over.
 #[derive(Default)]
 pub(super) struct Undo {
+    /// Where the root directory was changed.
+    pub(super) aside: Option<Aside>,
     resolv_conf: Option<PathBuf>,
     policy: bool,
 }
@@ -72,6 +76,8 @@ pub(super) fn prepare(
     rustix::process::pivot_root(".", ".").map_err(named("change the root directory"))?;
     unmount(".", UnmountFlags::DETACH).map_err(named("leave the host's tree"))?;
     std::env::set_current_dir("/")?;
+    fs::create_dir_all("/proc")?;
+    let aside = Aside::before_covering("/proc")?;
     prepared.attach_views()?;
     let size = memory_bytes.map(|bytes| format!(",size={bytes}")).unwrap_or_default();
     for (target, mode) in [("/run", "mode=0755"), ("/tmp", "mode=1777")] {
@@ -84,7 +90,7 @@ pub(super) fn prepare(
     }
     prepared.devices(&size)?;
     let resolv_conf = name_servers(&resolv_conf)?;
-    Ok(Undo { resolv_conf, policy: forbid_services()? })
+    Ok(Undo { aside: Some(aside), resolv_conf, policy: forbid_services()? })
 }
 
 /// A directory of the host, taken hold of before its tree is left.
