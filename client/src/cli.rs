@@ -8,8 +8,8 @@ use terminal::log::{self, LogArgs};
 use terminal::{ExitStatus, ManualCommand, OutputFormat, Printer, finish};
 
 use crate::commands::{
-    CommandError, autostart, cache, console, copy, create, destroy, doctor, exec, fetch, freeze, info,
-    internal_runtime, list, logs, ls, remote, restart, restore, snapshot, start, stop, template, unfreeze, wait,
+    CommandError, autostart, cache, console, copy, create, destroy, doctor, exec, fetch, freeze, info, list, logs, ls,
+    remote, restart, restore, snapshot, start, stop, template, unfreeze, wait,
 };
 use crate::context::Context;
 use crate::directories::{Directories, DirectoryArgs};
@@ -63,8 +63,6 @@ enum Command {
     Doctor(doctor::Args),
     #[command(flatten)]
     Manual(ManualCommand),
-    #[command(hide = true)]
-    InternalRuntime(internal_runtime::Args),
 }
 
 /// Runs the program with these arguments, the first of which is its name.
@@ -111,7 +109,6 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitStatus, CommandEr
         Command::Template(args) => template::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),
         Command::Manual(command) => Ok(command.run(Cli::command(), &context.printer)?),
-        Command::InternalRuntime(args) => Ok(internal_runtime::run(&args, context)?),
     }
 }
 

@@ -32,13 +32,16 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// The whole program: [`template`] when called by a template's name, [`cli`] otherwise.
+/// The whole program: [`template`] when called by a template's name, a process of [`runtime`] when executed by it, [`cli`]
+/// otherwise.
 ///
 /// No thread and no async runtime exists before a command asks for one: the embedded runtime forks.
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().collect();
     if arguments.first().is_some_and(|name| is_template(Path::new(name))) {
         template::main(arguments.into_iter().skip(1))
+    } else if arguments.get(1).is_some_and(|word| word == runtime::executable::STEP) {
+        commands::internal_runtime::main(arguments.into_iter().skip(1))
     } else {
         cli::main(arguments)
     }

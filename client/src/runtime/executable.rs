@@ -3,7 +3,7 @@
 mod unwritable;
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Seek};
+use std::io::{self, Read, Seek, Write as _};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
@@ -72,7 +72,7 @@ fn is_out_of_reach(file: &Metadata, map: &IdMap) -> bool {
 /// Hands a value to the program that is about to be executed: the number of a file descriptor that survives exec.
 pub(crate) fn pass(value: &impl serde::Serialize) -> io::Result<OwnedFd> {
     let mut file = File::from(memfd_create("request", MemfdFlags::CLOEXEC)?);
-    serde_json::to_writer(&mut file, value)?;
+    file.write_all(&serde_json::to_vec(value)?)?;
     file.rewind()?;
     fcntl_setfd(&file, FdFlags::empty())?;
     Ok(file.into())

@@ -1,6 +1,6 @@
 //! What the runtime remembers of a container while it runs.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use formats::digest::Sha256;
@@ -176,7 +176,7 @@ impl StateDir {
     fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), Error> {
         let write = || {
             let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
-            serde_json::to_writer(&mut file, value)?;
+            file.write_all(&serde_json::to_vec(value)?)?;
             file.persist(self.file(name))?;
             Ok::<_, io::Error>(())
         };
