@@ -184,7 +184,12 @@ impl Prepared<'_> {
             return Ok(Seen { own: &self.apt, other: None });
         }
         let lines = if instead { lines.to_owned() } else { format!("{}{lines}", self.lines) };
-        let keyrings = self.request.keyrings.iter().chain(keyrings).cloned().collect();
+        let mut keyrings: Vec<PathBuf> = self.request.keyrings.iter().chain(keyrings).cloned().collect();
+        // A spec that brings the keys of its first repository relies on those in the image for the others.
+        let usual = Path::new(apt::DEBIAN_KEYRING);
+        if usual.exists() {
+            keyrings.push(usual.to_owned());
+        }
         let request = Bootstrap { keyrings, ..self.request.clone() };
         let apt = Apt::open(&request, &lines, self.around)?;
         apt.update()?;

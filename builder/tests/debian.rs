@@ -71,5 +71,10 @@ fn a_debian_build_is_complete_clean_and_reproducible() {
         assert!(packages.iter().all(|package| package["sha256"].is_string()), "a package without a digest");
     }
     assert_eq!(records[0], records[1]);
+    let mut again = builder();
+    again.arg("build").arg(path("spec.yaml")).arg("--output").arg(path("second")).arg("--cache").arg(path("cache"));
+    again.args(["--formats", "lxc", "--serial", "20991231_2359"]);
+    let (stdout, stderr) = output_of(&again.assert().success());
+    assert!(stderr.contains("Nothing has changed since debian/bookworm/amd64/default 2026"), "{stdout}{stderr}");
     assert!(records[0].contains("\"debian/12\"") && records[0].contains("Debian-Security bookworm-security"));
 }

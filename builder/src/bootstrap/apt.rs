@@ -270,4 +270,4 @@ const DIRECTORIES: [&str; 10] = [
 const LISTS: &str = "var/lib/apt/lists";
 const STATUS: &str = "var/lib/dpkg/status";
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+pub(super) const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
