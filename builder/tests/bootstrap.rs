@@ -13,6 +13,10 @@ use crate::common::{builder, is_root, output_of};
 const NOISE: &[(&str, &str)] = &[
     ("etc/hostname", "mmdebstrap copies the host's; an image has none of this machine"),
     ("etc/resolv.conf", "the same"),
+    (
+        "run/lock/subsys",
+        "systemd-tmpfiles made it; while our scripts run, /run is in memory, as on a machine that runs",
+    ),
     ("var/cache/apt/archives/lock", "apt ran inside of mmdebstrap's tree, and beside ours"),
     ("var/cache/apt/archives/partial", "the same: apt gives it to its own user when it first runs"),
     ("var/lib/apt/lists/lock", "the same"),

@@ -41,30 +41,61 @@ impl Catalog {
         if let Some(entry) = self.entries.get(build) {
             return Ok(Some(Arc::clone(entry)));
         }
-        let Some(record) = self.store.record(build)? else { return Ok(None) };
-        let offers = if record.files.contains_key(&BuildFile::MetaTarXz) {
-            let metadata = self
-                .store
-                .reader(build, BuildFile::MetaTarXz.name())
-                .and_then(|file| file.ok_or_else(|| io::ErrorKind::NotFound.into()))
-                .map_err(MetadataError::Io)
-                .and_then(lxc_metadata)
-                .map_err(|source| CatalogError::Metadata { build: Box::new(build.clone()), source })?;
-            Offers::of(&record.image, &metadata)
-        } else {
-            Offers::default()
-        };
-        let entry = Arc::new(CatalogEntry { record, offers });
+        let Some(entry) = read(&self.store, build)? else { return Ok(None) };
+        let entry = Arc::new(entry);
         self.entries.insert(build.clone(), Arc::clone(&entry));
         Ok(Some(entry))
     }
+
+    /// Reads builds side by side. Those that the store does not have stay unknown.
+    pub fn load(&mut self, builds: &[&BuildId]) -> Result<(), CatalogError> {
+        let unknown: Vec<&BuildId> = builds.iter().copied().filter(|build| !self.entries.contains_key(build)).collect();
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS);
+        let share = unknown.len().div_ceil(threads).max(LEAST_FOR_A_READER);
+        let store = &self.store;
+        let read_share = |builds: &[&BuildId]| -> Result<Vec<(BuildId, Arc<CatalogEntry>)>, CatalogError> {
+            let found =
+                builds.iter().map(|build| Ok(read(store, build)?.map(|entry| ((*build).clone(), Arc::new(entry)))));
+            found.filter_map(Result::transpose).collect()
+        };
+        let read_share = &read_share;
+        let found = std::thread::scope(|scope| {
+            let readers: Vec<_> = unknown.chunks(share).map(|builds| scope.spawn(move || read_share(builds))).collect();
+            let joined = readers.into_iter().map(|reader| match reader.join() {
+                Ok(found) => found,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            joined.collect::<Result<Vec<_>, _>>()
+        })?;
+        self.entries.extend(found.into_iter().flatten());
+        Ok(())
+    }
 }
+
+fn read(store: &Store, build: &BuildId) -> Result<Option<CatalogEntry>, CatalogError> {
+    let Some(record) = store.record(build)? else { return Ok(None) };
+    let offers = if record.files.contains_key(&BuildFile::MetaTarXz) {
+        let metadata = store
+            .reader(build, BuildFile::MetaTarXz.name())
+            .and_then(|file| file.ok_or_else(|| io::ErrorKind::NotFound.into()))
+            .map_err(MetadataError::Io)
+            .and_then(lxc_metadata)
+            .map_err(|source| CatalogError::Metadata { build: Box::new(build.clone()), source })?;
+        Offers::of(&record.image, &metadata)
+    } else {
+        Offers::default()
+    };
+    Ok(Some(CatalogEntry { record, offers }))
+}
+
+/// Builds are read by at most so many threads, each of which reads so many at least.
+const MOST_READERS: usize = 8;
+const LEAST_FOR_A_READER: usize = 16;
 
 /// Reads the LXC metadata of a build.
 pub fn lxc_metadata(file: impl Read + Send + 'static) -> Result<LxcMetadata, MetadataError> {
     let limits = MemberLimits { total_bytes: Limits::default().metadata_bytes, ..MemberLimits::default() };
-    // It is small: starting a thread takes longer than reading it.
-    let tar = Decoder::new(file, &DecodeLimits { threads: 1, ..DecodeLimits::default() })?;
+    let tar = Decoder::new(file, &DecodeLimits::one_thread())?;
     Ok(LxcMetadata::from_members(read_members(tar, &limits)?)?)
 }
 

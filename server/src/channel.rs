@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{DataDir, Writer};
 use crate::files;
-use crate::store::BuildId;
+use crate::store::{BuildId, in_order};
 
 /// The builds that one channel offers, kept in `channels/<name>.json` with how they changed from publish to publish. A
 /// build is in the store once, however many channels offer it.
@@ -254,6 +254,7 @@ impl ChannelError {
 struct State {
     #[serde(rename = "format")]
     _format: Format,
+    #[serde(deserialize_with = "in_order")]
     builds: BTreeSet<BuildId>,
     /// All that clients see, in the second format, unless it is the same as `builds`.
     #[serde(default)]

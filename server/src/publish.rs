@@ -60,6 +60,8 @@ impl Publisher {
         validity: Span,
         printer: &Printer,
     ) -> Result<Published, PublishError> {
+        let data = DataDir::clone(writer);
+        let ledger = std::thread::spawn(move || Ledger::read(&data));
         let previous = Generation::current(writer)?;
         let edition = edition(previous.as_ref(), now, validity)?;
         let old_files = previous.as_ref().map(Generation::files).transpose()?.unwrap_or_default();
@@ -77,12 +79,8 @@ impl Publisher {
         }
         draft.keep_dropped(now)?;
         draft.publish(edition.serial)?;
-        for channel in &mut selections {
-            if channel.note_published(edition.published) {
-                channel.write(writer)?;
-            }
-        }
-        Ledger::note_published(writer, &selections, edition.published)?;
+        let ledger = ledger.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        note_published(writer, &mut selections, ledger, edition.published)?;
         Generation::remove_old(writer)?;
         Ok(Published { edition, channels })
     }
@@ -166,6 +164,7 @@ impl Publisher {
         channel: &Channel,
         printer: &Printer,
     ) -> Result<Vec<Arc<CatalogEntry>>, PublishError> {
+        self.catalog.load(builds)?;
         let mut found = Vec::new();
         for build in builds {
             match self.catalog.entry(build)? {
@@ -178,6 +177,31 @@ impl Publisher {
         }
         Ok(found)
     }
+}
+
+/// Notes in the state of the channels and in the ledger what became visible. Each waits for the disk, so they are
+/// written side by side.
+fn note_published(
+    writer: &Writer,
+    channels: &mut [Channel],
+    mut ledger: Ledger,
+    published: Timestamp,
+) -> Result<(), PublishError> {
+    let changed: Vec<usize> = (0..channels.len()).filter(|index| channels[*index].note_published(published)).collect();
+    let channels = &*channels;
+    std::thread::scope(|scope| {
+        let listed = scope.spawn(|| match ledger.note_published(channels, published) {
+            true => ledger.write(writer),
+            false => Ok(()),
+        });
+        for index in changed {
+            channels[index].write(writer)?;
+        }
+        match listed.join() {
+            Ok(outcome) => Ok(outcome?),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }
 
 /// Serials are the Unix time of publication, so that clients can tell one from the future.

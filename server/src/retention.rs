@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::channel::Channel;
 use crate::data::{DataDir, Writer};
 use crate::files;
-use crate::store::{BuildId, Store};
+use crate::store::{BuildId, Store, in_order};
 
 /// Which builds are kept. Pinned builds always are, and so is the newest build of an image, in every channel and in
 /// the store: nothing ever removes the last good one.
@@ -145,24 +145,26 @@ impl Ledger {
         Ok(state.map(|state| Self { listed: state.listed, unlisted: state.unlisted }).unwrap_or_default())
     }
 
-    /// Takes note that a generation of these channels became visible. It is written after the flip: if that is missed,
-    /// builds count as listed for longer than they were, and never for less.
-    pub fn note_published(writer: &Writer, channels: &[Channel], published: Timestamp) -> Result<(), RetentionError> {
-        let mut this = Self::read(writer)?;
+    /// Takes note that a generation of these channels became visible; false if that changes nothing. It is written after
+    /// the flip: if that is missed, builds count as listed for longer than they were, and never for less.
+    pub fn note_published(&mut self, channels: &[Channel], published: Timestamp) -> bool {
         let is_listed = |build: &BuildId| channels.iter().any(|channel| channel.builds.contains(build));
-        let listed = channels.iter().flat_map(|channel| &channel.builds);
-        let came: Vec<BuildId> = listed.filter(|build| !this.listed.contains(*build)).cloned().collect();
-        let left: Vec<BuildId> = this.listed.iter().filter(|build| !is_listed(build)).cloned().collect();
-        if came.is_empty() && left.is_empty() && !this.unlisted.keys().any(is_listed) {
-            return Ok(());
+        let came = channels.iter().flat_map(|channel| channel.builds.difference(&self.listed));
+        let came: Vec<BuildId> = came.cloned().collect();
+        // Nearly all are in the largest channel.
+        let largest = channels.iter().max_by_key(|channel| channel.builds.len());
+        let elsewhere = largest.map_or_else(|| self.listed.clone(), |largest| &self.listed - &largest.builds);
+        let left: Vec<BuildId> = elsewhere.into_iter().filter(|build| !is_listed(build)).collect();
+        if came.is_empty() && left.is_empty() && !self.unlisted.keys().any(is_listed) {
+            return false;
         }
         for build in left {
-            this.listed.remove(&build);
-            this.unlisted.insert(build, published);
+            self.listed.remove(&build);
+            self.unlisted.insert(build, published);
         }
-        this.listed.extend(came);
-        this.unlisted.retain(|build, _| !is_listed(build));
-        this.write(writer)
+        self.listed.extend(came);
+        self.unlisted.retain(|build, _| !is_listed(build));
+        true
     }
 
     /// Takes note of builds of the store that no generation is known to have listed: they may be removed like those
@@ -248,6 +250,7 @@ struct WrittenLedger<'a> {
 struct LedgerState {
     #[serde(rename = "format")]
     _format: LedgerFormat,
+    #[serde(deserialize_with = "in_order")]
     listed: BTreeSet<BuildId>,
     unlisted: BTreeMap<BuildId, Timestamp>,
 }

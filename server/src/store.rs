@@ -18,6 +18,7 @@ use crate::data::{DataDir, Writer};
 use crate::limits::Limits;
 
 pub use backend::{Backend, Opened};
+pub(crate) use id::in_order;
 pub use id::{BuildId, BuildQuery};
 pub(crate) use objects::Claim;
 pub(crate) use objects::Objects;

@@ -72,7 +72,7 @@ pub(super) fn decode(path: &Path, out: &mut File) -> io::Result<()> {
         ar::append(&mut out, name, |out| match member.name.strip_prefix(name) {
             Some("") => plain(content, out),
             // Packages are decoded side by side, each by one thread.
-            Some(".xz") => plain(Decoder::new(content, &DecodeLimits { threads: 1, ..DecodeLimits::default() })?, out),
+            Some(".xz") => plain(Decoder::new(content, &DecodeLimits::one_thread())?, out),
             Some(_) | None => dpkg_deb(option, path, out),
         })?;
     }

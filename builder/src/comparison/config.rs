@@ -46,7 +46,7 @@ fn texts(build: &Build, file: BuildFile) -> Result<BTreeMap<String, String>, Com
         vec![(String::new(), content)]
     } else {
         let limits = MemberLimits { templates: true, ..MemberLimits::default() };
-        let decoder = Decoder::new(content.as_slice(), &DecodeLimits::default())?;
+        let decoder = Decoder::new(content.as_slice(), &DecodeLimits::one_thread())?;
         let members = read_members(decoder, &limits);
         members.map_err(|source| ComparisonError::Members { path: build.path(file), source })?
     };

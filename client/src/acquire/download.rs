@@ -148,7 +148,7 @@ enum Had {
 
 /// The LXC metadata in a tarball.
 pub(super) fn read_metadata(image: &ImageId, tarball: File) -> Result<LxcMetadata, AcquireError> {
-    let members = Decoder::new(tarball, &DecodeLimits::default())
+    let members = Decoder::new(tarball, &DecodeLimits::one_thread())
         .map_err(|error| MembersError::from(UnpackError::Read(error)))
         .and_then(|tar| read_members(tar, &MemberLimits::default()))
         .map_err(|source| AcquireError::Members { image: image.clone(), source: Box::new(source) })?;

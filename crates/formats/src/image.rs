@@ -3,16 +3,16 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::arch::{Arch, ParseArchError};
 use crate::name::{Name, ParseNameError};
 use crate::serial::{ParseSerialError, Serial};
+use crate::text;
 
 /// An image: `debian/trixie/amd64/default`. Each part is a [`Name`] or an [`Arch`], so an id is always a safe
 /// relative path.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImageId {
     /// `debian`.
     pub distribution: Name,
@@ -39,8 +39,9 @@ impl ImageId {
     }
 
     fn from_parts(text: &str, separator: char) -> Result<Self, ParseImageIdError> {
-        let parts: Vec<&str> = text.split(separator).collect();
-        let [distribution, release, arch, variant] = parts[..] else {
+        let mut parts = text.split(separator);
+        let parts = [parts.next(), parts.next(), parts.next(), parts.next(), parts.next()];
+        let [Some(distribution), Some(release), Some(arch), Some(variant), None] = parts else {
             return Err(ParseImageIdError::Shape {
                 found: text.chars().take(120).flat_map(char::escape_debug).collect(),
             });
@@ -62,23 +63,24 @@ impl FromStr for ImageId {
     }
 }
 
-impl TryFrom<String> for ImageId {
-    type Error = ParseImageIdError;
-
-    fn try_from(text: String) -> Result<Self, ParseImageIdError> {
-        text.parse()
+impl Serialize for ImageId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
-impl From<ImageId> for String {
-    fn from(id: ImageId) -> Self {
-        id.to_string()
+impl<'de> Deserialize<'de> for ImageId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text::deserialize(deserializer)
     }
 }
 
 impl fmt::Display for ImageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}/{}", self.distribution, self.release, self.arch, self.variant)
+        // Large servers write very many: pieces take a third of the time that a format does.
+        let Self { distribution, release, arch, variant } = self;
+        let parts = [distribution.as_str(), "/", release.as_str(), "/", arch.as_str(), "/", variant.as_str()];
+        parts.into_iter().try_for_each(|part| f.write_str(part))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use smol_str::SmolStr;
+
 use crate::name::Name;
 
 /// The classic index.
@@ -100,7 +102,7 @@ impl fmt::Display for IndexEntry {
 
 /// The name of a build on any server: a [`Name`] that may also hold colons (`20260120_07:42`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BuildName(String);
+pub struct BuildName(SmolStr);
 
 impl BuildName {
     /// The build's name, unless it holds anything but letters, digits and `.+_:-`.
@@ -108,7 +110,7 @@ impl BuildName {
         let usable = text.len() <= 64
             && text.starts_with(|c: char| c.is_ascii_alphanumeric())
             && text.chars().all(|c| c.is_ascii_alphanumeric() || ".+_:-".contains(c));
-        usable.then(|| Self(text.to_owned()))
+        usable.then(|| Self(text.into()))
     }
 
     /// The name as text.

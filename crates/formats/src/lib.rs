@@ -35,5 +35,6 @@ pub mod record;
 pub mod serial;
 pub mod signature;
 pub mod streams;
+pub mod text;
 pub mod time;
 pub mod verified;

@@ -3,16 +3,20 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smol_str::SmolStr;
+
+use crate::text;
 
 /// One part of an image id: a distribution, a release or a variant.
 ///
 /// Letters, digits, `.`, `+`, `_` and `-`, starting with a letter or digit, at most 64 bytes. A name is therefore
 /// always one safe path component, one safe URL segment and one field of the classic index, whose oldest readers
 /// expand globs and split on blanks (conformance item S3 of the classic contract).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Name(String);
+///
+/// Usual names take no memory of their own: a large server holds very many.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(SmolStr);
 
 impl Name {
     /// The name as text.
@@ -35,21 +39,19 @@ impl FromStr for Name {
         if !text.chars().all(|c| c.is_ascii_alphanumeric() || ".+_-".contains(c)) {
             return Err(refuse("only letters, digits and `.+_-` are allowed"));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
-impl TryFrom<String> for Name {
-    type Error = ParseNameError;
-
-    fn try_from(text: String) -> Result<Self, ParseNameError> {
-        text.parse()
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
-impl From<Name> for String {
-    fn from(name: Name) -> Self {
-        name.0
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text::deserialize(deserializer)
     }
 }
 

@@ -3,20 +3,21 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smol_str::SmolStr;
 
+use crate::text;
 use crate::time::Timestamp;
 
 /// The name of one build: `20261123_0522`, the UTC minute it was made in. Serials sort as text in the order of time,
 /// and hold no `:`, which some clients send percent-encoded.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Serial(String);
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Serial(SmolStr);
 
 impl Serial {
     /// The serial of a build made at `time`.
     pub fn at(time: Timestamp) -> Self {
-        Self(time.strftime("%Y%m%d_%H%M"))
+        Self(time.strftime("%Y%m%d_%H%M").into())
     }
 
     /// The serial as text.
@@ -35,7 +36,7 @@ impl FromStr for Serial {
 
     fn from_str(text: &str) -> Result<Self, ParseSerialError> {
         is_serial(text)
-            .then(|| Self(text.to_owned()))
+            .then(|| Self(text.into()))
             .ok_or_else(|| ParseSerialError { found: text.chars().take(40).flat_map(char::escape_debug).collect() })
     }
 }
@@ -54,17 +55,15 @@ fn is_serial(text: &str) -> bool {
     date.is_ok_and(|date| date.year() < 9999) && number(&minute[..2]) < 24 && number(&minute[2..]) < 60
 }
 
-impl TryFrom<String> for Serial {
-    type Error = ParseSerialError;
-
-    fn try_from(text: String) -> Result<Self, ParseSerialError> {
-        text.parse()
+impl Serialize for Serial {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
-impl From<Serial> for String {
-    fn from(serial: Serial) -> Self {
-        serial.0
+impl<'de> Deserialize<'de> for Serial {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text::deserialize(deserializer)
     }
 }
 

@@ -101,9 +101,16 @@ fn a_build_that_leaves_its_channel_counts_as_listed_until_then() {
     let directory = tempfile::tempdir().unwrap();
     let data = DataDir::open(directory.path()).unwrap();
     let writer = data.write(&terminal::Printer::captured(true).0).unwrap();
-    Ledger::note_published(&writer, &[channel("stable", &[0, 1])], Timestamp::from_unix(NOW - DAY)).unwrap();
-    Ledger::note_published(&writer, &[channel("stable", &[0])], now()).unwrap();
+    let note = |builds: &[i64], published| {
+        let mut ledger = Ledger::read(&data).unwrap();
+        let is_new = ledger.note_published(&[channel("staging", &[]), channel("stable", builds)], published);
+        ledger.write(&writer).unwrap();
+        is_new
+    };
+    assert!(note(&[0, 1], Timestamp::from_unix(NOW - DAY)));
+    assert!(note(&[0], now()));
     assert_eq!(Ledger::read(&data).unwrap(), ledger(&[0], &[(1, 0)]));
-    Ledger::note_published(&writer, &[channel("stable", &[0, 1])], now()).unwrap();
+    assert!(!note(&[0], now()));
+    assert!(note(&[0, 1], now()));
     assert_eq!(Ledger::read(&data).unwrap(), ledger(&[0, 1], &[]));
 }

@@ -1,16 +1,17 @@
 //! What builds are called.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
 use formats::image::{ImageId, ParseImageIdError};
 use formats::record::BuildRecord;
 use formats::serial::Serial;
-use serde::{Deserialize, Serialize};
+use formats::text;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One build of one image, written `debian/trixie/amd64/default@20261123_0522`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BuildId {
     /// The image.
     pub image: ImageId,
@@ -42,24 +43,29 @@ impl FromStr for BuildId {
     }
 }
 
-impl TryFrom<String> for BuildId {
-    type Error = ParseImageIdError;
-
-    fn try_from(text: String) -> Result<Self, ParseImageIdError> {
-        text.parse()
+impl Serialize for BuildId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
-impl From<BuildId> for String {
-    fn from(build: BuildId) -> Self {
-        build.to_string()
+impl<'de> Deserialize<'de> for BuildId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text::deserialize(deserializer)
     }
 }
 
 impl fmt::Display for BuildId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.image, self.serial)
+        self.image.fmt(f)?;
+        f.write_str("@")?;
+        f.write_str(self.serial.as_str())
     }
+}
+
+/// Reads a set of builds that was written in their order, without looking for the place of each.
+pub(crate) fn in_order<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<BuildId>, D::Error> {
+    Ok(Vec::deserialize(deserializer)?.into_iter().collect())
 }
 
 /// An image, or one build of it, written `debian/trixie/amd64/default[@20261123_0522]`.

@@ -17,6 +17,13 @@ pub struct DecodeLimits {
     pub parallel_bytes: u64,
 }
 
+impl DecodeLimits {
+    /// The default limits without a thread beside the caller's: for what is small, or one of many.
+    pub fn one_thread() -> Self {
+        Self { threads: 1, memory_bytes: MEMORY_BYTES, parallel_bytes: MEMORY_BYTES }
+    }
+}
+
 impl Default for DecodeLimits {
     fn default() -> Self {
         Self { threads: available_threads(), memory_bytes: MEMORY_BYTES, parallel_bytes: MEMORY_BYTES }
@@ -100,9 +107,12 @@ impl<R: Read> Read for Decoder<R> {
 }
 
 fn new_stream(limits: &DecodeLimits) -> io::Result<Stream> {
+    if limits.threads <= 1 {
+        return Ok(Stream::new_stream_decoder(limits.memory_bytes, 0)?);
+    }
     // No timeout: a call then returns with bytes made or bytes taken, and no progress means corrupt data.
     let stream = MtStreamBuilder::new()
-        .threads(limits.threads.max(1))
+        .threads(limits.threads)
         .memlimit_threading(limits.parallel_bytes.min(limits.memory_bytes))
         .memlimit_stop(limits.memory_bytes)
         .decoder()?;
