@@ -21,7 +21,7 @@ use formats::verified::PastValidity;
 use transfer::TransferError;
 
 use crate::cache::{Cache, CachedBuild, CurrentBuild, Entry};
-use crate::catalog::{Build, Catalog};
+use crate::catalog::{Build, Catalog, Listed};
 use crate::files::{Lock, Owner};
 use crate::narrator::{Narrator, Step};
 use crate::remote::Trust;
@@ -153,6 +153,14 @@ impl Source<'_> {
         };
         self.cache.adopt()?;
         Ok(acquired)
+    }
+
+    /// What a listing shows of the images of the server.
+    pub fn listed(&self, pattern: Option<&str>) -> Result<Vec<Listed>, AcquireError> {
+        if self.repository.origin().trust == Trust::Tls {
+            return Ok(Listed::of_index(self.classic_index(None)?, pattern));
+        }
+        Ok(self.catalog(None)?.listed(pattern))
     }
 
     /// The images of the server, checked as far as its trust goes.

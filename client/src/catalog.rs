@@ -13,6 +13,37 @@ use formats::streams::{Item, Product, Products, Version};
 use formats::time::Timestamp;
 use formats::verified::Verified;
 
+/// An image as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its id.
+    pub image: ImageId,
+    /// Its newest build.
+    pub newest: BuildName,
+    /// What a create downloads; unknown where the server does not say.
+    pub size_bytes: Option<u64>,
+    /// What else it is called.
+    pub aliases: Vec<String>,
+}
+
+impl Listed {
+    /// What a listing shows of a classic index, which may have very many lines: the same as [`Catalog::of_index`]
+    /// would, in order of the ids.
+    pub fn of_index(index: Index, pattern: Option<&str>) -> Vec<Self> {
+        let listed = index.entries.into_iter().filter_map(|entry| {
+            let IndexEntry { distribution, release, arch, variant, build, path: _ } = entry;
+            let image = ImageId { distribution, release, arch: arch.as_str().parse().ok()?, variant };
+            Some(Self { image, newest: build, size_bytes: None, aliases: Vec::new() })
+        });
+        let mut listed: Vec<Self> =
+            listed.filter(|one| pattern.is_none_or(|pattern| glob(pattern, &one.image.to_string()))).collect();
+        // Of the lines of one image the first counts.
+        listed.sort_by(|one, other| one.image.cmp(&other.image));
+        listed.dedup_by(|later, first| later.image == first.image);
+        listed
+    }
+}
+
 /// The images of a server: from products files that its signed index names, or from a classic index that nothing but
 /// TLS vouches for.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +93,16 @@ impl Catalog {
             }
         }
         Self { images }
+    }
+
+    /// What a listing shows of these images.
+    pub fn listed(&self, pattern: Option<&str>) -> Vec<Listed> {
+        let listed = self.listing(pattern).filter_map(|image| {
+            let newest = image.builds.first()?;
+            let (id, aliases) = (image.id.clone(), image.aliases.clone());
+            Some(Listed { image: id, newest: newest.name.clone(), size_bytes: newest.size_bytes(), aliases })
+        });
+        listed.collect()
     }
 
     fn sorted(mut images: Vec<Image>) -> Self {
@@ -165,6 +206,12 @@ pub struct RemoteDelta {
 }
 
 impl Build {
+    /// What a create downloads; unknown where the server does not say.
+    pub fn size_bytes(&self) -> Option<u64> {
+        let (rootfs, metadata) = self.rootfs.digest.zip(self.metadata.digest)?;
+        Some(rootfs.size_bytes + metadata.size_bytes)
+    }
+
     fn of(image: &ImageId, aliases: &[String], serial: &Serial, version: &Version) -> Option<Self> {
         let file = |item: &Item| RemoteFile { path: item.path.clone(), digest: Some(item.digest) };
         let rootfs = version.item(BuildFile::RootfsTarXz)?;
@@ -382,7 +429,9 @@ mod tests {
     fn a_classic_index_offers_its_first_line_of_an_image_and_no_digests() {
         let line = |build: &str| format!("alpine;3.20;x86_64;default;{build};/images/a/{build}/\n");
         let (index, _) = Index::parse(&format!("{}{}", line("20261121_07:42"), line("20261120_07:42")));
+        let listed = Listed::of_index(index.clone(), None);
         let catalog = Catalog::of_index(index);
+        assert_eq!(listed, catalog.listed(None));
         let build = catalog.find(&"alpine/3.20/amd64".parse().unwrap()).unwrap();
         assert_eq!((build.name.as_str(), build.rootfs.digest), ("20261121_07:42", None));
         assert_eq!(build.metadata.path, "/images/a/20261121_07:42/meta.tar.xz");

@@ -190,12 +190,10 @@ fn note_published(
     let changed: Vec<usize> = (0..channels.len()).filter(|index| channels[*index].note_published(published)).collect();
     let channels = &*channels;
     std::thread::scope(|scope| {
-        let listed = scope.spawn(|| match ledger.note_published(channels, published) {
-            true => ledger.write(writer),
-            false => Ok(()),
-        });
-        for index in changed {
-            channels[index].write(writer)?;
+        let listed =
+            scope.spawn(|| if ledger.note_published(channels, published) { ledger.write(writer) } else { Ok(()) });
+        for channel in changed.into_iter().filter_map(|index| channels.get(index)) {
+            channel.write(writer)?;
         }
         match listed.join() {
             Ok(outcome) => Ok(outcome?),

@@ -1,5 +1,7 @@
 //! `rootcellar list`
 
+use std::fmt::Display;
+
 use serde::Serialize;
 use terminal::{ExitStatus, OutputFormat, Table, human};
 
@@ -40,19 +42,21 @@ pub(super) struct BuildRow {
 /// Lists the images.
 pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
     let origin = args.source.origin(&Config::load(&context.directories)?, None)?;
-    let catalog = args.source.with(context, origin, |source| Ok(source.catalog(None)?))?;
-    let images = catalog.listing(args.pattern.as_deref());
+    let pattern = args.pattern.as_deref();
     let mut table = Table::new(["IMAGE", "BUILD", "SIZE", "ALIASES"]);
     let mut rows = Vec::new();
     match context.format {
-        OutputFormat::Json => rows.extend(images.map(Row::of)),
-        // An index may list very many images.
-        OutputFormat::Text => images.for_each(|image| {
-            if let Some(newest) = image.builds.first() {
-                let size = BuildRow::of(newest).size();
-                table.row([image.id.to_string(), newest.name.as_str().to_owned(), size, image.aliases.join(", ")]);
+        OutputFormat::Json => {
+            let catalog = args.source.with(context, origin, |source| Ok(source.catalog(None)?))?;
+            rows.extend(catalog.listing(pattern).map(Row::of));
+        }
+        OutputFormat::Text => {
+            for one in args.source.with(context, origin, |source| Ok(source.listed(pattern)?))? {
+                let (size, aliases) = (size(one.size_bytes), one.aliases.join(", "));
+                let values: [&dyn Display; 4] = [&one.image, &one.newest.as_str(), &size, &aliases];
+                table.row(values);
             }
-        }),
+        }
     }
     context.printer.listing(context.format, &table, &rows);
     Ok(ExitStatus::Done)
@@ -72,13 +76,15 @@ impl Row {
 
 impl BuildRow {
     fn of(build: &Build) -> Self {
-        let size_bytes =
-            build.rootfs.digest.zip(build.metadata.digest).map(|(one, other)| one.size_bytes + other.size_bytes);
         let cache_expiry = build.cache_expiry.map(String::from);
-        Self { serial: build.name.as_str().to_owned(), size_bytes, cache_expiry }
+        Self { serial: build.name.as_str().to_owned(), size_bytes: build.size_bytes(), cache_expiry }
     }
 
     pub(super) fn size(&self) -> String {
-        self.size_bytes.map_or_else(|| "-".to_owned(), human::bytes)
+        size(self.size_bytes)
     }
+}
+
+fn size(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "-".to_owned(), human::bytes)
 }

@@ -107,9 +107,8 @@ pub struct BuildName(SmolStr);
 impl BuildName {
     /// The build's name, unless it holds anything but letters, digits and `.+_:-`.
     pub fn new(text: &str) -> Option<Self> {
-        let usable = text.len() <= 64
-            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && text.chars().all(|c| c.is_ascii_alphanumeric() || ".+_:-".contains(c));
+        let usable =
+            text.len() <= 64 && text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.bytes().all(is_usable);
         usable.then(|| Self(text.into()))
     }
 
@@ -128,8 +127,8 @@ impl BuildPath {
     pub fn new(text: &str) -> Option<Self> {
         let inner = text.strip_prefix('/')?.strip_suffix('/')?;
         let usable = text.len() <= 512
-            && inner.split('/').all(|part| part != "." && part != "..")
-            && inner.chars().all(|c| c.is_ascii_alphanumeric() || "/.+_:-".contains(c));
+            && inner.bytes().all(|byte| byte == b'/' || is_usable(byte))
+            && inner.split('/').all(|part| part != "." && part != "..");
         usable.then(|| Self(text.to_owned()))
     }
 
@@ -137,6 +136,10 @@ impl BuildPath {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+fn is_usable(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'+' | b'_' | b':' | b'-')
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ impl FromStr for Name {
         if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
             return Err(refuse("it must start with a letter or a digit"));
         }
-        if !text.chars().all(|c| c.is_ascii_alphanumeric() || ".+_-".contains(c)) {
+        if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'+' | b'_' | b'-')) {
             return Err(refuse("only letters, digits and `.+_-` are allowed"));
         }
         Ok(Self(text.into()))

@@ -8,7 +8,7 @@ use std::fmt::Write;
 /// characters (C0, DEL, C1) and the marks that reorder or break lines invisibly (Trojan Source, CVE-2021-42574) are
 /// shown as `\u{1b}`, so that an attempt is visible. Newline and tab are kept, `\r\n` becomes a newline.
 pub fn plain(text: &str) -> String {
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+    if is_plain_line(text) {
         return text.to_owned();
     }
     let mut safe = String::with_capacity(text.len());
@@ -21,6 +21,11 @@ pub fn plain(text: &str) -> String {
         }
     }
     safe
+}
+
+/// Whether `text` is one line of characters that every terminal just shows, which nearly every text is.
+pub(crate) fn is_plain_line(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 /// `text` as one line: as [`plain`], with newlines and tabs escaped too.

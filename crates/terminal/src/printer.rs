@@ -77,19 +77,18 @@ impl Printer {
     /// One line of data on stdout. A closed pipe ends the output quietly; any other failure is kept for
     /// [`flush`](Self::flush).
     pub fn data(&self, line: impl Display) {
-        let line = format!("{line}\n");
-        self.shared.bars.suspend(|| locked(&self.shared.stdout).attempt(|sink| sink.write_all(line.as_bytes())));
+        self.write_data(&format!("{line}\n"));
+    }
+
+    fn write_data(&self, lines: &str) {
+        self.shared.bars.suspend(|| locked(&self.shared.stdout).attempt(|sink| sink.write_all(lines.as_bytes())));
     }
 
     /// A listing on stdout: the table, or `value` as JSON. In JSON, too, nothing a terminal would obey is left
     /// unescaped.
     pub fn listing(&self, format: OutputFormat, table: &Table, value: &impl Serialize) {
         match format {
-            OutputFormat::Text => {
-                let mut text = String::new();
-                table.lines().for_each(|line| text = std::mem::take(&mut text) + &line + "\n");
-                self.data(text.trim_end_matches('\n'));
-            }
+            OutputFormat::Text => self.write_data(&table.text()),
             OutputFormat::Json => match serde_json::to_string_pretty(value) {
                 Ok(json) => self.data(escape_json(&json)),
                 Err(error) => locked(&self.shared.stdout).failure = Some(error.into()),

@@ -1,8 +1,10 @@
 //! Listings for people and for programs.
 
+use std::fmt::{Display, Write as _};
+
 use unicode_width::UnicodeWidthStr as _;
 
-use crate::plain::plain_line;
+use crate::plain::{is_plain_line, plain_line};
 
 /// How a listing is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -16,51 +18,72 @@ pub enum OutputFormat {
 
 /// A table for people: a header and rows, columns aligned left with two spaces between them, no borders. Values are
 /// shown as one line each and cannot steer the terminal.
+///
+/// A listing may have a hundred thousand rows, so cells lie one after the other in one text.
 #[derive(Clone, Debug)]
 pub struct Table {
-    header: Vec<String>,
-    rows: Vec<Vec<String>>,
+    cells: String,
+    /// Where each cell ends.
+    ends: Vec<usize>,
+    /// How wide each column is.
+    widths: Vec<usize>,
 }
 
 impl Table {
     /// A table without rows.
-    pub fn new<T: ToString>(header: impl IntoIterator<Item = T>) -> Self {
-        Self { header: cells(header), rows: Vec::new() }
+    pub fn new<T: Display>(header: impl IntoIterator<Item = T>) -> Self {
+        let header: Vec<T> = header.into_iter().collect();
+        let mut table = Self { cells: String::new(), ends: Vec::new(), widths: vec![0; header.len().max(1)] };
+        table.row(header);
+        table
     }
 
-    /// Adds a row. Values come in the order of the header.
-    pub fn row<T: ToString>(&mut self, values: impl IntoIterator<Item = T>) {
-        self.rows.push(cells(values));
+    /// Adds a row. Values come in the order of the header; missing ones are empty.
+    pub fn row<T: Display>(&mut self, values: impl IntoIterator<Item = T>) {
+        let mut values = values.into_iter();
+        for width in &mut self.widths {
+            let start = self.cells.len();
+            if let Some(value) = values.next() {
+                // Writing to a String cannot fail.
+                let _ = write!(self.cells, "{value}");
+            }
+            let cell = self.cells.get(start..).unwrap_or_default();
+            if !is_plain_line(cell) {
+                let plain = plain_line(cell);
+                self.cells.truncate(start);
+                self.cells.push_str(&plain);
+            }
+            *width = (*width).max(columns(self.cells.get(start..).unwrap_or_default()));
+            self.ends.push(self.cells.len());
+        }
     }
 
     /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.ends.len() <= self.widths.len()
     }
 
     /// The lines of the table, the header first, without trailing blanks.
-    pub fn lines(&self) -> impl Iterator<Item = String> {
-        let rows = || std::iter::once(&self.header).chain(&self.rows);
-        let mut widths = vec![0; self.header.len()];
-        for row in rows() {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(columns(cell));
+    pub fn text(&self) -> String {
+        let line: usize = self.widths.iter().map(|width| width + GAP).sum();
+        let mut text = String::with_capacity(line * self.ends.len() / self.widths.len());
+        let mut start = 0;
+        for row in self.ends.chunks(self.widths.len()) {
+            let mut blanks = 0;
+            for (end, width) in row.iter().zip(&self.widths) {
+                let cell = self.cells.get(start..*end).unwrap_or_default();
+                start = *end;
+                if !cell.is_empty() {
+                    text.extend(std::iter::repeat_n(' ', std::mem::take(&mut blanks)));
+                    text.push_str(cell);
+                }
+                blanks += width + GAP - columns(cell);
             }
+            text.truncate(text.trim_end_matches(' ').len());
+            text.push('\n');
         }
-        rows().map(move |row| {
-            let mut line = String::with_capacity(widths.iter().map(|width| width + GAP).sum());
-            for (width, cell) in widths.iter().zip(row) {
-                line.push_str(cell);
-                line.extend(std::iter::repeat_n(' ', width + GAP - columns(cell)));
-            }
-            line.truncate(line.trim_end().len());
-            line
-        })
+        text
     }
-}
-
-fn cells<T: ToString>(values: impl IntoIterator<Item = T>) -> Vec<String> {
-    values.into_iter().map(|value| plain_line(&value.to_string())).collect()
 }
 
 /// How many columns of a terminal a text takes.
@@ -80,9 +103,8 @@ mod tests {
         let mut table = Table::new(["IMAGE", "SERIAL", "NOTE"]);
         table.row(["debian/trixie/amd64/default", "20261123_0522", ""]);
         table.row(["日本", "x", "y"]);
-        let lines: Vec<_> = table.lines().collect();
         assert_eq!(
-            lines,
+            table.text().lines().collect::<Vec<_>>(),
             [
                 "IMAGE                        SERIAL         NOTE",
                 "debian/trixie/amd64/default  20261123_0522",
@@ -95,20 +117,20 @@ mod tests {
     fn a_value_with_newlines_stays_on_its_line() {
         let mut table = Table::new(["A"]);
         table.row(["one\ntwo\x1b[1m"]);
-        assert_eq!(table.lines().collect::<Vec<_>>(), ["A", "one\\ntwo\\u{1b}[1m"]);
+        assert_eq!(table.text().lines().collect::<Vec<_>>(), ["A", "one\\ntwo\\u{1b}[1m"]);
     }
 
     #[test]
     fn a_long_value_is_never_wrapped_or_cut() {
         let mut table = Table::new(["A", "B"]);
         table.row(["x".repeat(500), "y z ".repeat(100)]);
-        assert_eq!(table.lines().count(), 2);
+        assert_eq!(table.text().lines().count(), 2);
     }
 
     #[test]
     fn a_table_without_rows_is_its_header() {
         let table = Table::new(["A", "B"]);
         assert!(table.is_empty());
-        assert_eq!(table.lines().collect::<Vec<_>>(), ["A  B"]);
+        assert_eq!(table.text(), "A  B\n");
     }
 }
