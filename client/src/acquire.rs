@@ -9,6 +9,7 @@ mod stock;
 
 use std::fs::File;
 use std::path::Path;
+use std::string::FromUtf8Error;
 
 use formats::arch::Arch;
 use formats::compat::{CompatLevel, Mode};
@@ -21,7 +22,7 @@ use formats::verified::PastValidity;
 use transfer::TransferError;
 
 use crate::cache::{Cache, CachedBuild, CurrentBuild, Entry};
-use crate::catalog::{Build, Catalog, Listed};
+use crate::catalog::{Build, Catalog, Listed, show_index};
 use crate::files::{Lock, Owner};
 use crate::narrator::{Narrator, Step};
 use crate::remote::Trust;
@@ -155,12 +156,14 @@ impl Source<'_> {
         Ok(acquired)
     }
 
-    /// What a listing shows of the images of the server.
-    pub fn listed(&self, pattern: Option<&str>) -> Result<Vec<Listed>, AcquireError> {
+    /// Shows the images of the server, as [`catalog`](Self::catalog) has them.
+    pub fn show(&self, pattern: Option<&str>, show: &mut dyn FnMut(Listed<'_>)) -> Result<(), AcquireError> {
         if self.repository.origin().trust == Trust::Tls {
-            return Ok(Listed::of_index(self.classic_index(None)?, pattern));
+            show_index(&self.classic_text()?, pattern, show);
+        } else {
+            self.catalog(None)?.show(pattern, show);
         }
-        Ok(self.catalog(None)?.listed(pattern))
+        Ok(())
     }
 
     /// The images of the server, checked as far as its trust goes.
@@ -183,7 +186,7 @@ impl Source<'_> {
 
     /// The classic index for the newest compat level, or the one without a level where a server has no other. Only
     /// its absence leads to the older one: a failure must not.
-    fn classic_index(&self, distribution: Option<&str>) -> Result<Index, AcquireError> {
+    fn classic_text(&self) -> Result<String, AcquireError> {
         let url = &self.repository.origin().url;
         if !url.is_https() {
             return Err(RepositoryError::NothingVouches { url: url.to_string() }.into());
@@ -194,8 +197,14 @@ impl Source<'_> {
             Err(TransferError::NotFound { .. }) => fetch(None),
             other => other,
         };
-        let bytes = bytes.map_err(RepositoryError::from)?;
-        let text = String::from_utf8_lossy(&bytes);
+        let bytes: Vec<u8> = bytes.map_err(RepositoryError::from)?.into();
+        let lossy = |error: FromUtf8Error| String::from_utf8_lossy(error.as_bytes()).into_owned();
+        Ok(String::from_utf8(bytes).unwrap_or_else(lossy))
+    }
+
+    /// The classic index, or no more than the lines of a distribution if it has any.
+    fn classic_index(&self, distribution: Option<&str>) -> Result<Index, AcquireError> {
+        let text = self.classic_text()?;
         if let Some(distribution) = distribution {
             let index = Index::parse_distribution(&text, distribution);
             if !index.entries.is_empty() {

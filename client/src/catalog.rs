@@ -6,7 +6,7 @@ use formats::arch::Arch;
 use formats::delta::DeltaKind;
 use formats::digest::FileDigest;
 use formats::image::{ImageId, ImageQuery};
-use formats::index::{BuildName, Index, IndexEntry};
+use formats::index::{BuildName, Index, IndexEntry, IndexLine};
 use formats::record::BuildFile;
 use formats::serial::Serial;
 use formats::streams::{Item, Product, Products, Version};
@@ -14,33 +14,39 @@ use formats::time::Timestamp;
 use formats::verified::Verified;
 
 /// An image as a listing shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed<'a> {
     /// Its id.
-    pub image: ImageId,
+    pub image: &'a str,
     /// Its newest build.
-    pub newest: BuildName,
+    pub newest: &'a str,
     /// What a create downloads; unknown where the server does not say.
     pub size_bytes: Option<u64>,
     /// What else it is called.
-    pub aliases: Vec<String>,
+    pub aliases: &'a [String],
 }
 
-impl Listed {
-    /// What a listing shows of a classic index, which may have very many lines: the same as [`Catalog::of_index`]
-    /// would, in order of the ids.
-    pub fn of_index(index: Index, pattern: Option<&str>) -> Vec<Self> {
-        let listed = index.entries.into_iter().filter_map(|entry| {
-            let IndexEntry { distribution, release, arch, variant, build, path: _ } = entry;
-            let image = ImageId { distribution, release, arch: arch.as_str().parse().ok()?, variant };
-            Some(Self { image, newest: build, size_bytes: None, aliases: Vec::new() })
-        });
-        let mut listed: Vec<Self> =
-            listed.filter(|one| pattern.is_none_or(|pattern| glob(pattern, &one.image.to_string()))).collect();
-        // Of the lines of one image the first counts.
-        listed.sort_by(|one, other| one.image.cmp(&other.image));
-        listed.dedup_by(|later, first| later.image == first.image);
-        listed
+/// Shows the images of a classic index, which may have very many lines, in order of their ids: the same that
+/// [`Catalog::of_index`] would show.
+pub fn show_index(text: &str, pattern: Option<&str>, show: &mut dyn FnMut(Listed<'_>)) {
+    let lines = text.lines().filter_map(|line| {
+        let line = IndexLine::parse(line)?;
+        let arch: Arch = line.arch.parse().ok()?;
+        Some(((line.distribution, line.release, arch, line.variant), line.build))
+    });
+    let mut lines: Vec<_> = lines.collect();
+    // Of the lines of one image the first counts.
+    lines.sort_by_key(|(image, _)| *image);
+    lines.dedup_by_key(|(image, _)| *image);
+    let mut id = String::new();
+    for ((distribution, release, arch, variant), newest) in lines {
+        id.clear();
+        for part in [distribution, "/", release, "/", arch.as_str(), "/", variant] {
+            id.push_str(part);
+        }
+        if pattern.is_none_or(|pattern| glob(pattern, &id)) {
+            show(Listed { image: &id, newest, size_bytes: None, aliases: &[] });
+        }
     }
 }
 
@@ -95,14 +101,14 @@ impl Catalog {
         Self { images }
     }
 
-    /// What a listing shows of these images.
-    pub fn listed(&self, pattern: Option<&str>) -> Vec<Listed> {
-        let listed = self.listing(pattern).filter_map(|image| {
-            let newest = image.builds.first()?;
-            let (id, aliases) = (image.id.clone(), image.aliases.clone());
-            Some(Listed { image: id, newest: newest.name.clone(), size_bytes: newest.size_bytes(), aliases })
-        });
-        listed.collect()
+    /// Shows these images.
+    pub fn show(&self, pattern: Option<&str>, show: &mut dyn FnMut(Listed<'_>)) {
+        for image in self.listing(pattern) {
+            if let Some(newest) = image.builds.first() {
+                let (id, size_bytes) = (image.id.to_string(), newest.size_bytes());
+                show(Listed { image: &id, newest: newest.name.as_str(), size_bytes, aliases: &image.aliases });
+            }
+        }
     }
 
     fn sorted(mut images: Vec<Image>) -> Self {
@@ -429,11 +435,27 @@ mod tests {
     fn a_classic_index_offers_its_first_line_of_an_image_and_no_digests() {
         let line = |build: &str| format!("alpine;3.20;x86_64;default;{build};/images/a/{build}/\n");
         let (index, _) = Index::parse(&format!("{}{}", line("20261121_07:42"), line("20261120_07:42")));
-        let listed = Listed::of_index(index.clone(), None);
         let catalog = Catalog::of_index(index);
-        assert_eq!(listed, catalog.listed(None));
         let build = catalog.find(&"alpine/3.20/amd64".parse().unwrap()).unwrap();
         assert_eq!((build.name.as_str(), build.rootfs.digest), ("20261121_07:42", None));
         assert_eq!(build.metadata.path, "/images/a/20261121_07:42/meta.tar.xz");
+    }
+
+    #[test]
+    fn a_listing_of_a_classic_index_shows_what_its_catalog_has_and_nothing_unusable() {
+        let text = "void;current;amd64;musl;2;/images/v/2/\nalpine;3.20;x86_64;default;2;/images/a/2/\n\
+                    alpine;3.20;amd64;default;1;/images/a/1/\nalpine;3.9;pdp11;default;1;/images/a/1/\n\
+                    alpine;3.20;arm64;default;1;/images/../x/\nalpine;3.20;arm64;\x1b[2J;1;/images/a/1/\nalpine;1;2\n";
+        for (pattern, expected) in [
+            (None, vec!["alpine/3.20/amd64/default@2", "void/current/amd64/musl@2"]),
+            (Some("v*musl"), vec!["void/current/amd64/musl@2"]),
+        ] {
+            let (mut direct, mut catalog) = (Vec::new(), Vec::new());
+            show_index(text, pattern, &mut |one| direct.push(format!("{}@{}", one.image, one.newest)));
+            let of_index = Catalog::of_index(Index::parse(text).0);
+            of_index.show(pattern, &mut |one| catalog.push(format!("{}@{}", one.image, one.newest)));
+            assert_eq!(direct, expected);
+            assert_eq!(catalog, expected);
+        }
     }
 }

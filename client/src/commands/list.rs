@@ -1,12 +1,10 @@
 //! `rootcellar list`
 
-use std::fmt::Display;
-
 use serde::Serialize;
 use terminal::{ExitStatus, OutputFormat, Table, human};
 
 use super::{CommandError, SourceArgs};
-use crate::catalog::{Build, Image};
+use crate::catalog::{Build, Image, Listed};
 use crate::config::Config;
 use crate::context::Context;
 
@@ -51,11 +49,10 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
             rows.extend(catalog.listing(pattern).map(Row::of));
         }
         OutputFormat::Text => {
-            for one in args.source.with(context, origin, |source| Ok(source.listed(pattern)?))? {
-                let (size, aliases) = (size(one.size_bytes), one.aliases.join(", "));
-                let values: [&dyn Display; 4] = [&one.image, &one.newest.as_str(), &size, &aliases];
-                table.row(values);
-            }
+            let mut show = |one: Listed<'_>| {
+                table.row([one.image, one.newest, &size(one.size_bytes), &one.aliases.join(", ")]);
+            };
+            args.source.with(context, origin, |source| Ok(source.show(pattern, &mut show)?))?;
         }
     }
     context.printer.listing(context.format, &table, &rows);

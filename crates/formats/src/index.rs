@@ -4,7 +4,7 @@ use std::fmt;
 
 use smol_str::SmolStr;
 
-use crate::name::Name;
+use crate::name::{Name, all, is_name, is_name_byte};
 
 /// The classic index.
 ///
@@ -75,13 +75,7 @@ pub struct IndexEntry {
 
 impl IndexEntry {
     fn parse(line: &str) -> Option<Self> {
-        let mut fields = line.split(';');
-        let mut next = || fields.next();
-        let (distribution, release, arch, variant, build, path) =
-            (next()?, next()?, next()?, next()?, next()?, next()?);
-        if next().is_some() {
-            return None;
-        }
+        let IndexLine { distribution, release, arch, variant, build, path } = IndexLine::parse(line)?;
         Some(Self {
             distribution: distribution.parse().ok()?,
             release: release.parse().ok()?,
@@ -90,6 +84,31 @@ impl IndexEntry {
             build: BuildName::new(build)?,
             path: BuildPath::new(path)?,
         })
+    }
+}
+
+/// The fields of a line of the classic index where they lie, for who only shows them: an index may have a hundred
+/// thousand lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "they are those of `IndexEntry`")]
+pub struct IndexLine<'a> {
+    pub distribution: &'a str,
+    pub release: &'a str,
+    pub arch: &'a str,
+    pub variant: &'a str,
+    pub build: &'a str,
+    pub path: &'a str,
+}
+
+impl<'a> IndexLine<'a> {
+    /// The fields of a line, if a stock template could use it.
+    pub fn parse(line: &'a str) -> Option<Self> {
+        let mut fields = line.split(';');
+        let mut next = |is_usable: fn(&str) -> bool| fields.next().filter(|field| is_usable(field));
+        let (distribution, release) = (next(is_name)?, next(is_name)?);
+        let (arch, variant) = (next(is_name)?, next(is_name)?);
+        let (build, path) = (next(is_build_name)?, next(is_build_path)?);
+        fields.next().is_none().then_some(Self { distribution, release, arch, variant, build, path })
     }
 }
 
@@ -107,9 +126,7 @@ pub struct BuildName(SmolStr);
 impl BuildName {
     /// The build's name, unless it holds anything but letters, digits and `.+_:-`.
     pub fn new(text: &str) -> Option<Self> {
-        let usable =
-            text.len() <= 64 && text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.bytes().all(is_usable);
-        usable.then(|| Self(text.into()))
+        is_build_name(text).then(|| Self(text.into()))
     }
 
     /// The name as text.
@@ -125,11 +142,7 @@ pub struct BuildPath(String);
 impl BuildPath {
     /// The path, if it is one.
     pub fn new(text: &str) -> Option<Self> {
-        let inner = text.strip_prefix('/')?.strip_suffix('/')?;
-        let usable = text.len() <= 512
-            && inner.bytes().all(|byte| byte == b'/' || is_usable(byte))
-            && inner.split('/').all(|part| part != "." && part != "..");
-        usable.then(|| Self(text.to_owned()))
+        is_build_path(text).then(|| Self(text.to_owned()))
     }
 
     /// The path with its slashes.
@@ -138,8 +151,18 @@ impl BuildPath {
     }
 }
 
-fn is_usable(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'+' | b'_' | b':' | b'-')
+fn is_build_name(text: &str) -> bool {
+    text.len() <= 64
+        && text.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
+        && all(text, |byte| is_name_byte(byte) | (byte == b':'))
+}
+
+fn is_build_path(text: &str) -> bool {
+    let Some(inner) = text.strip_prefix('/').and_then(|text| text.strip_suffix('/')) else { return false };
+    text.len() <= 512
+        && all(inner, |byte| is_name_byte(byte) | (byte == b':') | (byte == b'/'))
+        // Only where a part may begin with a dot are the parts looked at.
+        && (!text.contains("/.") || inner.split('/').all(|part| part != "." && part != ".."))
 }
 
 #[cfg(test)]

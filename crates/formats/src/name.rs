@@ -36,7 +36,7 @@ impl FromStr for Name {
         if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
             return Err(refuse("it must start with a letter or a digit"));
         }
-        if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'+' | b'_' | b'-')) {
+        if !all(text, is_name_byte) {
             return Err(refuse("only letters, digits and `.+_-` are allowed"));
         }
         Ok(Self(text.into()))
@@ -59,6 +59,23 @@ impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Whether a text is a [`Name`].
+pub(crate) fn is_name(text: &str) -> bool {
+    text.len() <= MAX_BYTES
+        && text.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
+        && all(text, is_name_byte)
+}
+
+/// Whether all bytes are fit. Each is looked at, which takes less time than stopping at one that is not.
+pub(crate) fn all(text: &str, is_fit: impl Fn(u8) -> bool) -> bool {
+    text.bytes().fold(true, |fit, byte| fit & is_fit(byte))
+}
+
+/// The bytes of a name.
+pub(crate) fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() | (byte == b'.') | (byte == b'+') | (byte == b'_') | (byte == b'-')
 }
 
 /// Text that cannot be part of an image id.

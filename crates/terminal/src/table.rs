@@ -22,18 +22,25 @@ pub enum OutputFormat {
 /// A listing may have a hundred thousand rows, so cells lie one after the other in one text.
 #[derive(Clone, Debug)]
 pub struct Table {
-    cells: String,
-    /// Where each cell ends.
-    ends: Vec<usize>,
+    text: String,
+    cells: Vec<Cell>,
     /// How wide each column is.
     widths: Vec<usize>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Cell {
+    /// Where its text ends.
+    end: usize,
+    /// How many columns of a terminal it takes.
+    columns: usize,
 }
 
 impl Table {
     /// A table without rows.
     pub fn new<T: Display>(header: impl IntoIterator<Item = T>) -> Self {
         let header: Vec<T> = header.into_iter().collect();
-        let mut table = Self { cells: String::new(), ends: Vec::new(), widths: vec![0; header.len().max(1)] };
+        let mut table = Self { text: String::new(), cells: Vec::new(), widths: vec![0; header.len().max(1)] };
         table.row(header);
         table
     }
@@ -42,53 +49,50 @@ impl Table {
     pub fn row<T: Display>(&mut self, values: impl IntoIterator<Item = T>) {
         let mut values = values.into_iter();
         for width in &mut self.widths {
-            let start = self.cells.len();
+            let start = self.text.len();
             if let Some(value) = values.next() {
                 // Writing to a String cannot fail.
-                let _ = write!(self.cells, "{value}");
+                let _ = write!(self.text, "{value}");
             }
-            let cell = self.cells.get(start..).unwrap_or_default();
-            if !is_plain_line(cell) {
-                let plain = plain_line(cell);
-                self.cells.truncate(start);
-                self.cells.push_str(&plain);
+            let value = self.text.get(start..).unwrap_or_default();
+            let mut columns = value.len();
+            if !is_plain_line(value) {
+                let plain = plain_line(value);
+                self.text.truncate(start);
+                self.text.push_str(&plain);
+                columns = plain.width();
             }
-            *width = (*width).max(columns(self.cells.get(start..).unwrap_or_default()));
-            self.ends.push(self.cells.len());
+            *width = (*width).max(columns);
+            self.cells.push(Cell { end: self.text.len(), columns });
         }
     }
 
     /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
-        self.ends.len() <= self.widths.len()
+        self.cells.len() <= self.widths.len()
     }
 
     /// The lines of the table, the header first, without trailing blanks.
     pub fn text(&self) -> String {
         let line: usize = self.widths.iter().map(|width| width + GAP).sum();
-        let mut text = String::with_capacity(line * self.ends.len() / self.widths.len());
+        let mut text = String::with_capacity(line * self.cells.len() / self.widths.len());
         let mut start = 0;
-        for row in self.ends.chunks(self.widths.len()) {
+        for row in self.cells.chunks(self.widths.len()) {
             let mut blanks = 0;
-            for (end, width) in row.iter().zip(&self.widths) {
-                let cell = self.cells.get(start..*end).unwrap_or_default();
-                start = *end;
-                if !cell.is_empty() {
+            for (cell, width) in row.iter().zip(&self.widths) {
+                let value = self.text.get(start..cell.end).unwrap_or_default();
+                start = cell.end;
+                if !value.is_empty() {
                     text.extend(std::iter::repeat_n(' ', std::mem::take(&mut blanks)));
-                    text.push_str(cell);
+                    text.push_str(value);
                 }
-                blanks += width + GAP - columns(cell);
+                blanks += width + GAP - cell.columns;
             }
             text.truncate(text.trim_end_matches(' ').len());
             text.push('\n');
         }
         text
     }
-}
-
-/// How many columns of a terminal a text takes.
-fn columns(text: &str) -> usize {
-    if text.is_ascii() { text.len() } else { text.width() }
 }
 
 /// The blanks between two columns.
