@@ -13,10 +13,6 @@ use crate::common::{builder, is_root, output_of};
 const NOISE: &[(&str, &str)] = &[
     ("etc/hostname", "mmdebstrap copies the host's; an image has none of this machine"),
     ("etc/resolv.conf", "the same"),
-    (
-        "run/lock/subsys",
-        "systemd-tmpfiles made it; while our scripts run, /run is in memory, as on a machine that runs",
-    ),
     ("var/cache/apt/archives/lock", "apt ran inside of mmdebstrap's tree, and beside ours"),
     ("var/cache/apt/archives/partial", "the same: apt gives it to its own user when it first runs"),
     ("var/lib/apt/lists/lock", "the same"),
@@ -234,7 +230,9 @@ fn trees_of_other_releases_and_of_more_packages_are_mmdebstraps_too() {
         // The public mirror of sid can stand still for weeks.
         world.bootstrap_of(what, "ours").arg("--accept-expired-lists").assert().success();
         world.mmdebstrap(what, "judge");
-        let found = differences(&look(&world.path("ours")), &look(&world.path("judge")));
+        let mut found = differences(&look(&world.path("ours")), &look(&world.path("judge")));
+        // systemd-tmpfiles makes it where systemd is; while our scripts run, /run is in memory, as on a machine.
+        found.retain(|path| path != "run/lock/subsys");
         assert_eq!(found, Vec::<String>::new(), "{what:?}");
         eprintln!("{what:?}: the same");
     }

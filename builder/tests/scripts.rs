@@ -48,7 +48,7 @@ fn a_script_is_in_another_root_directory_than_process_1_as_in_a_chroot() {
     let script = "#!/bin/sh -eu\n\
                   test \"$(stat -L -c %d:%i /proc/1/root)\" != \"$(stat -c %d:%i /)\"\n\
                   test -x /bin/busybox\n\
-                  umount /proc\nmount -t proc proc /proc\n";
+                  umount -l /proc\nmount -t proc proc /proc\n";
     let spec = world.spec(&format!("actions:\n{}{}", action("post-unpack", script), action("post-files", script)));
     world.build(&spec).assert().success();
     assert_eq!(world.leftovers(), Vec::<String>::new());

@@ -54,7 +54,8 @@ impl Arriving<'_> {
             return Ok(read(&mut file)?);
         }
         let tide = Tide::default();
-        let mut follower = Follower { file: partial, tide: &tide, hasher: Hasher::default() };
+        let (size_bytes, hasher) = (self.digest.size_bytes, Hasher::default());
+        let mut follower = Follower { file: partial, tide: &tide, size_bytes, hasher };
         let (downloaded, result) = thread::scope(|scope| {
             let download = scope.spawn(|| {
                 let _ending = Ending(&tide);
@@ -144,10 +145,12 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// Reads a file that grows.
+/// Reads a file that grows to its full size. What comes after its last byte, such as waiting for the disk, is not waited
+/// for.
 struct Follower<'a> {
     file: File,
     tide: &'a Tide,
+    size_bytes: u64,
     hasher: Hasher,
 }
 
@@ -156,6 +159,9 @@ impl Read for Follower<'_> {
         loop {
             // Looked at before the file is: what comes after the end of the file came before the end of the download.
             let phase = self.tide.phase();
+            if self.hasher.size_bytes() == self.size_bytes {
+                return Ok(0);
+            }
             let count = self.file.read_at(buffer, self.hasher.size_bytes())?;
             match phase {
                 _ if count > 0 || buffer.is_empty() => {
@@ -182,7 +188,8 @@ mod tests {
     fn follow(act: impl FnOnce(&mut File, &Tide) + Send) -> io::Result<Vec<u8>> {
         let mut file = tempfile::tempfile().unwrap();
         let tide = Tide::default();
-        let mut follower = Follower { file: file.try_clone().unwrap(), tide: &tide, hasher: Hasher::default() };
+        let hasher = Hasher::default();
+        let mut follower = Follower { file: file.try_clone().unwrap(), tide: &tide, size_bytes: 13, hasher };
         let mut content = Vec::new();
         thread::scope(|scope| {
             scope.spawn(|| act(&mut file, &tide));
@@ -200,6 +207,17 @@ mod tests {
                 thread::sleep(Duration::from_millis(15));
             }
             tide.turn(Phase::Complete);
+        });
+        assert_eq!(content.unwrap(), b"one two three");
+    }
+
+    #[test]
+    fn after_the_last_byte_nothing_is_waited_for() {
+        let content = follow(|file, tide| {
+            file.write_all(b"one two three").unwrap();
+            // The end of the download comes when everything has been read.
+            thread::sleep(Duration::from_millis(15));
+            tide.turn(Phase::Broken);
         });
         assert_eq!(content.unwrap(), b"one two three");
     }
