@@ -197,7 +197,7 @@ impl Source<'_> {
             Err(TransferError::NotFound { .. }) => fetch(None),
             other => other,
         };
-        let bytes: Vec<u8> = bytes.map_err(RepositoryError::from)?.into();
+        let bytes = bytes.map_err(RepositoryError::from)?;
         let lossy = |error: FromUtf8Error| String::from_utf8_lossy(error.as_bytes()).into_owned();
         Ok(String::from_utf8(bytes).unwrap_or_else(lossy))
     }

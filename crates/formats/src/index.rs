@@ -154,13 +154,13 @@ impl BuildPath {
 fn is_build_name(text: &str) -> bool {
     text.len() <= 64
         && text.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
-        && all(text, |byte| is_name_byte(byte) | (byte == b':'))
+        && all(text, |byte| is_name_byte(byte) || byte == b':')
 }
 
 fn is_build_path(text: &str) -> bool {
     let Some(inner) = text.strip_prefix('/').and_then(|text| text.strip_suffix('/')) else { return false };
     text.len() <= 512
-        && all(inner, |byte| is_name_byte(byte) | (byte == b':') | (byte == b'/'))
+        && all(inner, |byte| is_name_byte(byte) || matches!(byte, b':' | b'/'))
         // Only where a part may begin with a dot are the parts looked at.
         && (!text.contains("/.") || inner.split('/').all(|part| part != "." && part != ".."))
 }

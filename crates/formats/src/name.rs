@@ -75,7 +75,7 @@ pub(crate) fn all(text: &str, is_fit: impl Fn(u8) -> bool) -> bool {
 
 /// The bytes of a name.
 pub(crate) fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() | (byte == b'.') | (byte == b'+') | (byte == b'_') | (byte == b'-')
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'+' | b'_' | b'-')
 }
 
 /// Text that cannot be part of an image id.
