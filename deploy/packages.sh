@@ -1,6 +1,6 @@
 # Sourced, not run: makes sure that Debian packages are installed.
 
-# What the three programs need to be compiled: a C compiler, and the libraries that sequoia-openpgp and libcontainer
+# What the three programs need to be compiled: a C compiler, and the libraries that the OpenPGP and the seccomp crate
 # link. At run time the builder calls mmdebstrap, mksquashfs and sqfs2tar.
 build_packages="gcc libc6-dev pkg-config libclang-dev nettle-dev libseccomp-dev"
 builder_packages="mmdebstrap squashfs-tools squashfs-tools-ng ca-certificates"

@@ -1,8 +1,8 @@
 //! The embedded runtime: containers without LXC installed.
 //!
 //! A container is an ordinary LXC container directory, `<containers>/<name>/{config,rootfs}`; `lxc-start` runs the same
-//! one. The engine is libcontainer, which must never be called in a process with threads. So every step is a process
-//! of its own, our program executed again:
+//! one. What is done on the way changes the whole calling process, and some of it can only be done with one thread. So
+//! every step is a process of its own, our program executed again:
 //!
 //! ```text
 //! rootcellar start ──→ monitor ──→ launcher ──→ init          (launcher ends; init falls to the monitor)
@@ -90,6 +90,7 @@ pub(crate) mod sys;
 
 mod account;
 mod addresses;
+mod attributes;
 mod auto_mount;
 mod autostart;
 mod builtin;
@@ -101,26 +102,29 @@ pub(crate) mod copying;
 mod creation;
 mod devices;
 mod execution;
+mod furniture;
 mod halt;
 mod handover;
 pub(crate) mod hierarchy;
 mod hooks;
+mod init;
 mod links;
 mod lock;
 mod mount;
 mod network;
 mod plan;
 mod process;
+mod program;
 mod pty;
 mod relay;
 mod removal;
 mod room;
+mod root;
 mod seat;
 mod seccomp;
 mod settings;
 mod signal;
 mod snapshot;
-mod spec;
 mod start;
 mod state;
 mod status;

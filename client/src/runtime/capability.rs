@@ -49,11 +49,6 @@ impl Capabilities {
     pub(crate) fn bits(self) -> u64 {
         self.0
     }
-
-    /// The names, `sys_admin`, in the kernel's order.
-    pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
-        NAMES.into_iter().enumerate().filter(move |(number, _)| self.0 & (1 << number) != 0).map(|(_, name)| name)
-    }
 }
 
 fn set(names: &str) -> Result<u64, ()> {
@@ -119,7 +114,7 @@ mod tests {
         let mut capabilities = Capabilities::default();
         capabilities.drop("sys_time sys_module").unwrap();
         capabilities.drop("CAP_MKNOD").unwrap();
-        assert_eq!(capabilities.names().count(), NAMES.len() - 3);
+        assert_eq!(capabilities.bits().count_ones(), 38);
         capabilities.drop("").unwrap();
         assert_eq!(capabilities, Capabilities::default());
     }
@@ -128,7 +123,6 @@ mod tests {
     fn keep_leaves_only_what_it_names() {
         let mut capabilities = Capabilities::default();
         capabilities.keep("chown sys_admin").unwrap();
-        assert_eq!(capabilities.names().collect::<Vec<_>>(), ["chown", "sys_admin"]);
         assert_eq!(capabilities.bits(), 1 | 1 << 21);
         capabilities.keep("none").unwrap();
         assert_eq!(capabilities.bits(), 0);

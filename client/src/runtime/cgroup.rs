@@ -14,16 +14,18 @@ mod freezer;
 mod usage;
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
+use rustix::fs::{Mode, OFlags};
 
 use super::devices;
 use super::error::{ConfigProblem, Error, failed};
 use super::executable::Executable;
-use super::hierarchy::Hierarchies;
+use super::hierarchy::{Hierarchies, Hierarchy};
 use super::idmap::IdMap;
 use super::mapped::{self, Work};
 use super::settings::{CgroupVersion, Limit};
@@ -48,12 +50,6 @@ impl Cgroup {
             state.hierarchies().unwrap_or_default()
         };
         Ok(Self { hierarchies, path: state.cgroup_path() })
-    }
-
-    /// What the engine is told: the cgroup that becomes the root of the container's namespace, from each hierarchy's
-    /// root.
-    pub(crate) fn engine_path(&self) -> PathBuf {
-        Path::new("/").join(&self.path).join(INNER)
     }
 
     /// Makes the cgroups and sets the limits, before any process is in them.
@@ -101,36 +97,39 @@ impl Cgroup {
 
     /// Moves the calling process into the cgroup of every hierarchy.
     pub(crate) fn join_all(&self) -> Result<(), Error> {
-        for hierarchy in self.hierarchies.iter() {
-            let inner = hierarchy.base.join(&self.path).join(INNER);
-            write(&inner.join("cgroup.procs"), "0").map_err(failed("join the cgroup", inner))?;
-        }
-        Ok(())
+        self.hierarchies.iter().try_for_each(|hierarchy| self.join(hierarchy))
     }
 
-    /// Moves the calling process where the engine will not: into `name=…` hierarchies, and into that of v2 on a hybrid
-    /// host. The engine joins the others itself; when it fails to make the container, it kills every process in them,
-    /// and its caller should live to tell.
-    pub(crate) fn join_what_the_engine_does_not(&self) -> Result<(), Error> {
-        let is_hybrid = self.hierarchies.has(CgroupVersion::V1);
-        for hierarchy in self.hierarchies.iter().filter(|hierarchy| is_hybrid && !hierarchy.is_known_to_the_engine()) {
-            let inner = hierarchy.base.join(&self.path).join(INNER);
-            write(&inner.join("cgroup.procs"), "0").map_err(failed("join the cgroup", inner))?;
-        }
-        Ok(())
+    /// Moves the calling process, which has one thread, into the cgroups of v1. [`Cgroup::open_unified`] is for v2.
+    pub(crate) fn join_v1(&self) -> Result<(), Error> {
+        let v1 = self.hierarchies.iter().filter(|hierarchy| hierarchy.is(CgroupVersion::V1));
+        v1.into_iter().try_for_each(|hierarchy| self.join(hierarchy))
     }
 
-    /// Moves the calling process into the cgroups of a running container. In v2 a cgroup that has given its controllers
-    /// to its children, as an init system makes it, takes no processes: there, next to init.
-    pub(crate) fn join_running(&self, init: i32) -> Result<(), Error> {
-        for hierarchy in self.hierarchies.iter() {
+    fn join(&self, hierarchy: &Hierarchy) -> Result<(), Error> {
+        let inner = hierarchy.base.join(&self.path).join(INNER);
+        hierarchy.join(&inner).map_err(failed("join the cgroup", inner))
+    }
+
+    /// The cgroup of v2, where there is one, for [`super::sys::clone`]: a child that is born there needs not be moved.
+    pub(crate) fn open_unified(&self) -> Result<Option<OwnedFd>, Error> {
+        let Some(unified) = self.hierarchies.unified() else { return Ok(None) };
+        let inner = unified.base.join(&self.path).join(INNER);
+        open_directory(&inner).map(Some).map_err(failed("open the cgroup", inner))
+    }
+
+    /// Moves the calling process, which has one thread, into the cgroups of a running container. In v2 a cgroup that has
+    /// given its controllers to its children, as an init system makes it, takes no processes: there, next to init. With
+    /// `may_bear` that is left to the birth of a child, in one of the returned places.
+    pub(crate) fn join_running(&self, init: i32, may_bear: bool) -> Result<Vec<OwnedFd>, Error> {
+        for hierarchy in self.hierarchies.iter().filter(|one| !may_bear || one.is(CgroupVersion::V1)) {
             let inner = hierarchy.base.join(&self.path).join(INNER);
-            let result = write(&inner.join("cgroup.procs"), "0").or_else(|error| match error.raw_os_error() {
-                Some(libc::EBUSY | libc::EOPNOTSUPP) => {
-                    let beside = hierarchy.cgroup_of(init)?;
-                    if beside.starts_with(&inner) { write(&beside.join("cgroup.procs"), "0") } else { Err(error) }
+            let result = hierarchy.join(&inner).or_else(|error| {
+                if !takes_no_processes(&error) {
+                    return Err(error);
                 }
-                _ => Err(error),
+                let beside = hierarchy.cgroup_of(init)?;
+                if beside.starts_with(&inner) { hierarchy.join(&beside) } else { Err(error) }
             });
             match result {
                 // From a session of its own a plain user may not move processes into a cgroup of another.
@@ -140,7 +139,11 @@ impl Cgroup {
                 result => result.map_err(failed("join the cgroup", inner))?,
             }
         }
-        Ok(())
+        let Some(unified) = self.hierarchies.unified().filter(|_| may_bear) else { return Ok(Vec::new()) };
+        let inner = unified.base.join(&self.path).join(INNER);
+        let beside = unified.cgroup_of(init).ok().filter(|beside| beside.starts_with(&inner));
+        let places = std::iter::once(inner).chain(beside);
+        places.map(|place| open_directory(&place).map_err(failed("open the cgroup", place))).collect()
     }
 
     /// Lays out what the container sees below `/sys/fs/cgroup`, on `scratch` in the mount namespace of the calling
@@ -208,6 +211,16 @@ pub(crate) enum CreateError {
 
 fn refuse(key: &str, error: &io::Error) -> CreateError {
     CreateError::Limit(ConfigProblem::Limit { key: key.to_owned(), reason: error.to_string() })
+}
+
+/// Whether a cgroup was refused because its processes have to be in its children.
+pub(crate) fn takes_no_processes(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EOPNOTSUPP))
+}
+
+fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
 /// Writes a control file in one write, as the kernel wants it.

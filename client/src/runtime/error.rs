@@ -165,8 +165,8 @@ pub enum Error {
         /// Whether the data is bad, and not the machine.
         is_data: bool,
     },
-    /// The caller has threads, where the engine must be alone.
-    #[error("the runtime engine was called in a process with {threads} threads")]
+    /// The caller has threads, where the runtime must be alone.
+    #[error("the runtime was called in a process with {threads} threads")]
     Threads {
         /// How many there are.
         threads: usize,

@@ -141,9 +141,16 @@ impl Hierarchy {
         Some(Self { base: mount.clone(), mount, version, controllers, device })
     }
 
-    /// Whether the engine moves processes into this hierarchy by itself, given that the host has v1.
-    pub(crate) fn is_known_to_the_engine(&self) -> bool {
-        self.controllers.iter().any(|controller| ENGINE_CONTROLLERS.contains(&controller.as_str()))
+    pub(crate) fn is(&self, version: CgroupVersion) -> bool {
+        self.version == version
+    }
+
+    /// Moves the calling process, which has one thread, into a cgroup. In v1 as a thread: before the kernel moves a
+    /// process by its number it waits until every processor has noticed, for many milliseconds (Linux
+    /// `kernel/cgroup/cgroup.c`, `cgroup_procs_write_start`).
+    pub(crate) fn join(&self, cgroup: &Path) -> io::Result<()> {
+        let file = if self.is(CgroupVersion::V1) { "tasks" } else { "cgroup.procs" };
+        write(&cgroup.join(file), "0")
     }
 
     /// Makes the cgroup at `path`, and its parents, fit to hold processes. Another container may remove an empty parent
@@ -216,22 +223,6 @@ fn unescape(text: &str) -> String {
     text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }
 
-/// libcgroups 0.7, `src/v1/controller_type.rs`. It finds them by the names of the mount points.
-const ENGINE_CONTROLLERS: [&str; 12] = [
-    "blkio",
-    "cpu",
-    "cpuacct",
-    "cpuset",
-    "devices",
-    "freezer",
-    "hugetlb",
-    "memory",
-    "net_cls",
-    "net_prio",
-    "perf_event",
-    "pids",
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,13 +255,6 @@ mod tests {
         let hierarchies = Hierarchies::parse("30 22 0:26 / /sys/fs/cgroup rw shared:5 - cgroup2 cgroup2 rw\n");
         assert!(!hierarchies.has(CgroupVersion::V1));
         assert_eq!(hierarchies.unified().unwrap().name_below(Path::new("/sys/fs/cgroup")), None);
-    }
-
-    #[test]
-    fn the_engine_knows_controllers_and_no_names() {
-        let hierarchies = Hierarchies::parse(HYBRID);
-        let known: Vec<bool> = hierarchies.iter().map(Hierarchy::is_known_to_the_engine).collect();
-        assert_eq!(known, [true, false, false]);
     }
 
     #[test]

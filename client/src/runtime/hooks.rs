@@ -12,7 +12,7 @@
 //!
 //! `clone` is not run. A hook that fails ends what it is a part of, but for those of the end.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
@@ -82,6 +82,23 @@ impl Hooks {
         Ok(())
     }
 
+    /// The same in the container, with nothing of the host's environment.
+    pub(crate) fn run_inside(
+        &self,
+        subject: &Subject<'_>,
+        moment: Moment,
+        more: &[(&str, String)],
+    ) -> Result<(), String> {
+        for command in self.of(moment) {
+            let mut process = Command::new(SHELL);
+            process.args(self.arguments(command, subject.name, "lxc", moment.name(), &[]));
+            process.env_clear().env("PATH", super::plan::PATH);
+            process.envs(self.environment(subject, "lxc", moment.name())).envs(more.iter().cloned());
+            finish(process, &format!("lxc.hook.{}", moment.name()), command)?;
+        }
+        Ok(())
+    }
+
     /// Runs a script of an interface.
     pub(crate) fn run_network_script(&self, plan: &Plan, command: &str, script: &NetworkScript) -> Result<(), String> {
         let mut process = Command::new(SHELL);
@@ -126,23 +143,6 @@ impl Hooks {
             environment.extend([("LXC_HOOK_SECTION", section.to_owned()), ("LXC_HOOK_TYPE", moment.to_owned())]);
         }
         environment
-    }
-
-    /// The hooks the engine runs: for each its name and the words that a shell is executed with.
-    pub(crate) fn for_engine(&self, name: &str, moment: Moment) -> Vec<Vec<String>> {
-        let arguments = |command| {
-            let words = self.arguments(command, name, "lxc", moment.name(), &[]);
-            std::iter::once("sh".to_owned()).chain(words).collect()
-        };
-        self.of(moment).map(arguments).collect()
-    }
-
-    /// The environment of the hooks the engine runs.
-    pub(crate) fn engine_environment(&self, subject: &Subject<'_>, moment: Moment, mounted: &Path) -> Vec<String> {
-        let mut environment = self.environment(subject, "lxc", moment.name());
-        environment.push(("LXC_ROOTFS_MOUNT", mounted.display().to_string()));
-        environment.push(("PATH", super::plan::PATH.to_owned()));
-        environment.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
     }
 }
 
@@ -192,11 +192,6 @@ fn finish(mut process: Command, key: &str, command: &str) -> Result<(), String> 
         Ok(status) => Err(format!("`{key} = {command}` failed: {status}")),
         Err(error) => Err(format!("`{key} = {command}` cannot be run: {error}")),
     }
-}
-
-/// Where the shell is, for hooks the engine executes by path.
-pub(crate) fn shell() -> PathBuf {
-    SHELL.into()
 }
 
 const SHELL: &str = "/bin/sh";

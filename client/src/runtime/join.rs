@@ -4,12 +4,12 @@
 //! the namespaces of init and forks the command, which the container sees only from there on: nothing of ours is open
 //! in it, its `/proc/self/exe` cannot be written, and until it executes the command it cannot be traced.
 
-use std::ffi::CString;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-use libcontainer::oci_spec::runtime::LinuxSeccomp;
+use libseccomp::ScmpFilterContext;
+use nix::sched::CloneFlags;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -17,20 +17,21 @@ use nix::unistd::Pid;
 use rustix::fs::Mode;
 use rustix::process::DumpableBehavior;
 use rustix::termios::isatty;
-use rustix::thread::{CapabilitySet, CapabilitySets, ThreadNameSpaceType};
+use rustix::thread::ThreadNameSpaceType;
 use serde::{Deserialize, Serialize};
 use terminal::ExitStatus;
 
 use super::account::{self, Account};
-use super::capability::Capabilities;
-use super::cgroup::Cgroup;
+use super::cgroup::{self, Cgroup};
 use super::error::{Error, chain};
-use super::plan::{PATH, Plan};
+use super::plan::Plan;
 use super::process::Process;
+use super::program::{Bounds, CANNOT_RUN, Failure, NOT_FOUND, execute};
 use super::pty::Pty;
 use super::relay::{RawMode, Relay, write_all};
 use super::seccomp;
 use super::state::{End, StateDir};
+use super::sys::SingleThread;
 use super::{executable, sys, unmounted};
 
 /// What to run, and where.
@@ -114,7 +115,7 @@ impl Joiner {
         let pidfd = init.open().ok_or_else(|| Error::NotRunning { name: self.plan.name.clone() })?;
         let profile = seccomp::profile().map_err(|error| self.refuse("make the seccomp profile", &error))?;
         unmounted::mount_here(alone)?;
-        Cgroup::of(&self.state)?.join_running(init.pid)?;
+        let places = Cgroup::of(&self.state)?.join_running(init.pid, self.plan.idmap.is_empty())?;
         self.enter(pidfd.as_fd()).map_err(|error| self.refuse("enter the container", &error))?;
         let terminals =
             [isatty(rustix::stdio::stdin()), isatty(rustix::stdio::stdout()), isatty(rustix::stdio::stderr())];
@@ -122,12 +123,12 @@ impl Joiner {
         let pty = pty.transpose().map_err(|error| self.refuse("open a terminal in the container", &error))?;
         let signals = signals().map_err(|error| self.refuse("read signals", &error))?;
         let (mut report, reporter) = io::pipe().map_err(|error| self.refuse("make a pipe", &error))?;
-        let kept = self.plan.capabilities.available().map_err(|error| self.refuse("read capabilities", &error))?;
-        let capabilities = Bounds { kept: kept.bits(), all: Capabilities::default().known_here().bits() };
-        let Some(child) = sys::fork(alone)? else {
+        let capabilities =
+            Bounds::new(self.plan.capabilities).map_err(|error| self.refuse("read capabilities", &error))?;
+        let Some(child) = bear(alone, &places).map_err(|error| self.refuse("join the cgroup", &error))? else {
             drop(report);
             let (reporter, slave) = (OwnedFd::from(reporter), pty.as_ref().map(|pty| &pty.slave));
-            let become_it = self.prepare(capabilities, &profile, slave, terminals, &reporter);
+            let become_it = self.prepare(pidfd.as_fd(), capabilities, &profile, slave, terminals, &reporter);
             let failure = match (become_it, task) {
                 (Err(failure), _) => failure,
                 (Ok(account), Task::Command) => {
@@ -172,14 +173,15 @@ impl Joiner {
             | ThreadNameSpaceType::PROCESS_ID
             | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
             | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
-            | ThreadNameSpaceType::NETWORK
-            | ThreadNameSpaceType::CONTROL_GROUP;
+            | ThreadNameSpaceType::NETWORK;
         if self.plan.idmap.is_empty() {
+            // The namespace of cgroups is for the child: from inside, a cgroup outside is no place to come from.
             return Ok(rustix::thread::move_into_thread_name_spaces(init, namespaces)?);
         }
         // The kernel enters the user namespace first, which gives the right to enter the others, and only that: nothing
         // of the caller's own rights is left.
-        rustix::thread::move_into_thread_name_spaces(init, namespaces | ThreadNameSpaceType::USER)?;
+        let more = ThreadNameSpaceType::CONTROL_GROUP | ThreadNameSpaceType::USER;
+        rustix::thread::move_into_thread_name_spaces(init, namespaces | more)?;
         nix::unistd::setgroups(&[])?;
         nix::unistd::setresgid(0.into(), 0.into(), 0.into())?;
         Ok(nix::unistd::setresuid(0.into(), 0.into(), 0.into())?)
@@ -188,8 +190,9 @@ impl Joiner {
     /// In the child: makes it a process of the container. Says why it cannot, and with which status to end.
     fn prepare(
         &self,
+        init: std::os::fd::BorrowedFd<'_>,
         capabilities: Bounds,
-        profile: &LinuxSeccomp,
+        profile: &ScmpFilterContext,
         slave: Option<&OwnedFd>,
         terminals: [bool; 3],
         report: &OwnedFd,
@@ -197,6 +200,9 @@ impl Joiner {
         let account = account::find(&self.request.user);
         let account = account.map_err(|error| Failure { reason: chain(&error), code: CANNOT_RUN })?;
         let prepared = (|| {
+            if self.plan.idmap.is_empty() {
+                rustix::thread::move_into_thread_name_spaces(init, ThreadNameSpaceType::CONTROL_GROUP)?;
+            }
             if let Some(slave) = slave {
                 take_terminal(slave, terminals)?;
             } else {
@@ -212,7 +218,7 @@ impl Joiner {
             if self.plan.no_new_privileges || self.request.no_new_privileges {
                 rustix::thread::set_no_new_privs(true)?;
             }
-            libcontainer::seccomp::initialize_seccomp(profile).map_err(io::Error::other)?;
+            profile.load().map_err(io::Error::other)?;
             capabilities.apply()?;
             become_user(&account)
         })();
@@ -244,38 +250,23 @@ impl Joiner {
     }
 }
 
+/// Forks into the first of these cgroups that takes the child, or where the calling process is when there are none.
+fn bear(alone: SingleThread, places: &[OwnedFd]) -> io::Result<Option<Pid>> {
+    let mut refusal = None;
+    for place in places {
+        match sys::clone(alone, CloneFlags::empty(), Some(place.as_fd())) {
+            Err(error) if cgroup::takes_no_processes(&error) => refusal = Some(error),
+            result => return result,
+        }
+    }
+    refusal.map_or_else(|| sys::clone(alone, CloneFlags::empty(), None), Err)
+}
+
 /// Runs a function of the calling program to its end, as Rust would run `main`.
 fn call(function: &mut dyn FnMut() -> u8) -> u8 {
     let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(function)).unwrap_or(PANICKED);
     let _ = io::stdout().flush();
     code
-}
-
-/// Why a command was not executed, and the status that says so: 127 when there is none, 126 otherwise, as a shell has
-/// it.
-struct Failure {
-    reason: String,
-    code: i32,
-}
-
-/// The capabilities to keep, and how many the kernel has.
-#[derive(Clone, Copy)]
-struct Bounds {
-    kept: u64,
-    all: u64,
-}
-
-impl Bounds {
-    /// What is dropped from the bounding set cannot come back through any program, set-uid or with file capabilities.
-    fn apply(self) -> io::Result<()> {
-        for number in (0..u64::BITS).filter(|number| self.all & !self.kept & (1 << number) != 0) {
-            rustix::thread::remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number))?;
-        }
-        let kept = CapabilitySet::from_bits_retain(self.kept);
-        let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
-        rustix::thread::clear_ambient_capability_set()?;
-        Ok(rustix::thread::set_capabilities(None, sets)?)
-    }
 }
 
 /// Another user than root keeps no capabilities: the kernel takes them with the change.
@@ -306,36 +297,6 @@ fn take_terminal(slave: &OwnedFd, terminals: [bool; 3]) -> io::Result<()> {
         rustix::stdio::dup2_stderr(slave)?;
     }
     Ok(())
-}
-
-/// Looks for the command in the `PATH` of its environment, as execvpe(3) does.
-fn execute(command: &[String], environment: &[String]) -> Failure {
-    let name = command.first().cloned().unwrap_or_default();
-    let path = environment.iter().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or(PATH);
-    let candidates: Vec<String> = if name.contains('/') {
-        vec![name.clone()]
-    } else {
-        path.split(':').map(|directory| format!("{directory}/{name}")).collect()
-    };
-    let strings =
-        |texts: &[String]| texts.iter().map(|text| CString::new(text.as_str())).collect::<Result<Vec<_>, _>>();
-    let (Ok(arguments), Ok(variables)) = (strings(command), strings(environment)) else {
-        return Failure { reason: "the command or its environment holds a zero byte".to_owned(), code: CANNOT_RUN };
-    };
-    let mut error = nix::errno::Errno::ENOENT;
-    for candidate in candidates {
-        let Ok(file) = CString::new(candidate) else { continue };
-        match nix::unistd::execve(&file, &arguments, &variables) {
-            Err(nix::errno::Errno::ENOENT | nix::errno::Errno::ENOTDIR) => {}
-            Err(other) => error = other,
-        }
-    }
-    match error {
-        nix::errno::Errno::ENOENT => {
-            Failure { reason: format!("the container has no command `{name}`"), code: NOT_FOUND }
-        }
-        error => Failure { reason: format!("cannot execute `{name}`: {}", error.desc()), code: CANNOT_RUN },
-    }
 }
 
 /// Signals that whoever runs us may send, to be passed on.
@@ -394,7 +355,5 @@ const PASSED_ON: [Signal; 7] = [
     Signal::SIGUSR2,
     Signal::SIGALRM,
 ];
-const NOT_FOUND: i32 = 127;
-const CANNOT_RUN: i32 = 126;
 /// How Rust ends a program that panics.
 const PANICKED: u8 = 101;

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
 
 use nix::sys::signal::{SigSet, Signal};
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use terminal::ExitStatus;
 
 use super::cgroup::{Cgroup, CreateError};
-use super::console::{ConsoleLog, ConsoleSocket};
+use super::console::ConsoleLog;
 use super::error::{Error, chain, failed};
 use super::executable::Executable;
 use super::halt;
@@ -143,7 +143,6 @@ impl Monitor {
             self.cgroup.remove(&self.plan.idmap)?;
             self.record.init = None;
             self.record.is_started = false;
-            self.remove_engine_state()?;
         };
         // Init that ended badly of its own accord leaves its last words behind.
         let is_good = matches!(end, End::Exited(0) | End::Killed(HALT)) || self.is_stopping() || self.is_attached;
@@ -169,31 +168,25 @@ impl Monitor {
     /// Makes the container and lets its init go.
     fn launch(&mut self) -> Result<(Process, Terminals), String> {
         self.plan.hooks.run(&self.plan.subject(), Moment::PreStart, &[])?;
-        self.cgroup.create(&self.plan.limits).map_err(|error| match error {
-            CreateError::System(error) => chain(&error),
-            CreateError::Limit(problem) => problem.to_string(),
-        })?;
-        if !self.plan.idmap.is_empty() {
-            self.cgroup.give_to(&self.plan.idmap).map_err(|error| chain(&error))?;
-        }
-        let socket = ConsoleSocket::listen(Path::new("console.sock")).map_err(|error| chain(&error))?;
         let (mut command, _copy) =
             Executable::default().protected_command(&self.plan.idmap).map_err(|error| chain(&error))?;
         let (from_launcher, to_monitor) = UnixStream::pair().map_err(|error| chain(&error))?;
         rustix::io::fcntl_setfd(&to_monitor, rustix::io::FdFlags::empty()).map_err(|error| chain(&error))?;
         command.arg("launch").arg(self.state.path()).arg(to_monitor.as_raw_fd().to_string());
-        let mut launcher = Launcher::spawn(command, self.state.file("monitor.log"))?;
+        let mut launcher = Launcher::spawn(command, &self.state.file("monitor.log"))?;
         drop(to_monitor);
         let outcome = (|| {
+            // The launcher starts meanwhile.
+            self.make_cgroups()?;
+            launcher.say_go()?;
             if !self.plan.network.interfaces().is_empty()
                 && let Some(namespaces) = network::take(&from_launcher).map_err(|error| chain(&error))?
             {
                 self.connection = Connection::make(&self.plan, &namespaces)?;
             }
-            let pid = launcher.made()?;
+            let pid = launcher.init()?;
             let init = Process::find(pid).ok_or("its init died before it was let go")?;
-            let console = socket.accept().map_err(|error| chain(&error))?;
-            let ttys = ttys::take(&self.plan.ttys, &from_launcher).map_err(|error| chain(&error))?;
+            let (console, ttys) = ttys::take(&self.plan.ttys, &from_launcher).map_err(|error| chain(&error))?;
             let terminals = Terminals::listen(console, ttys).map_err(|error| chain(&error))?;
             if self.is_attached
                 && let Ok(size) = tcgetwinsize(rustix::stdio::stdin())
@@ -206,11 +199,23 @@ impl Monitor {
             self.plan.hooks.run(&self.plan.subject(), Moment::StartHost, &more)?;
             self.record.is_started = true;
             self.state.write_record(&self.record).map_err(|error| chain(&error))?;
-            launcher.let_go()?;
+            launcher.say_go()?;
+            launcher.executed()?;
             Ok((init, terminals))
         })();
         launcher.end();
         outcome
+    }
+
+    fn make_cgroups(&self) -> Result<(), String> {
+        self.cgroup.create(&self.plan.limits).map_err(|error| match error {
+            CreateError::System(error) => chain(&error),
+            CreateError::Limit(problem) => problem.to_string(),
+        })?;
+        if self.plan.idmap.is_empty() {
+            return Ok(());
+        }
+        self.cgroup.give_to(&self.plan.idmap).map_err(|error| chain(&error))
     }
 
     /// Serves the console and the terminals until init has ended.
@@ -286,17 +291,8 @@ impl Monitor {
             None => self.state.remove(),
             Some(end) => {
                 self.record.end = Some(end);
-                self.remove_engine_state()?;
                 self.state.write_record(&self.record)
             }
-        }
-    }
-
-    fn remove_engine_state(&self) -> Result<(), Error> {
-        let engine = self.state.file("engine");
-        match std::fs::remove_dir_all(&engine) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", engine)(error)),
-            _ => Ok(()),
         }
     }
 }
@@ -318,51 +314,65 @@ fn reap(init: Process) -> Option<End> {
 
 struct Launcher {
     pid: Pid,
-    log: PathBuf,
     words: Option<ChildStdin>,
     reports: BufReader<std::process::ChildStdout>,
 }
 
 impl Launcher {
-    fn spawn(mut command: Command, log: PathBuf) -> Result<Self, String> {
-        let stderr = File::options().create(true).append(true).open(&log).map_err(|error| chain(&error))?;
+    fn spawn(mut command: Command, log: &Path) -> Result<Self, String> {
+        let stderr = File::options().create(true).append(true).open(log).map_err(|error| chain(&error))?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().map_err(|error| format!("cannot run the launcher: {error}"))?;
         let reports = child.stdout.take().ok_or("the launcher has no output")?;
         Ok(Self {
             pid: Pid::from_raw(child.id().cast_signed()),
-            log,
             words: child.stdin.take(),
             reports: BufReader::new(reports),
         })
     }
 
-    fn made(&mut self) -> Result<i32, String> {
+    /// The pid of init, when that waits to be let go. Launcher and init report in any order.
+    fn init(&mut self) -> Result<i32, String> {
+        let (mut pid, mut is_ready) = (None, false);
+        loop {
+            match self.report()? {
+                Some(Launch::Init(number)) => pid = Some(number),
+                Some(Launch::Ready) => is_ready = true,
+                Some(Launch::Failed(reason)) => return Err(reason),
+                None => return Err("it ended without a word before it was let go".to_owned()),
+            }
+            if let (Some(pid), true) = (pid, is_ready) {
+                return Ok(pid);
+            }
+        }
+    }
+
+    /// Returns when init has become the container's program.
+    fn executed(&mut self) -> Result<(), String> {
+        self.report().map(drop)
+    }
+
+    /// The next report. `None` at their end.
+    fn report(&mut self) -> Result<Option<Launch>, String> {
         let mut line = String::new();
         let _ = self.reports.by_ref().take(REPORT_BYTES).read_line(&mut line);
         match serde_json::from_str(&line) {
-            Ok(Launch::Made(pid)) => Ok(pid),
-            Ok(Launch::Failed(reason)) => Err(self.explain(&reason)),
-            Err(_) => Err("the launcher ended without a word".to_owned()),
+            Ok(Launch::Failed(reason)) => Err(reason),
+            Ok(launch) => Ok(Some(launch)),
+            Err(_) => Ok(None),
         }
     }
 
-    /// The engine passes on what failed and keeps why for its log.
-    fn explain(&self, reason: &str) -> String {
-        let reason = reason.rsplit(" executing process : ").next().unwrap_or(reason);
-        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-        match log.lines().find_map(|line| line.trim_start().strip_prefix("ERROR ")) {
-            Some(cause) => format!("{reason}: {cause}"),
-            None => reason.to_owned(),
-        }
-    }
-
-    fn let_go(&mut self) -> Result<(), String> {
+    fn say_go(&mut self) -> Result<(), String> {
         let words = self.words.as_mut().ok_or("the launcher does not listen")?;
-        words.write_all(b"go\n").map_err(|error| format!("the launcher does not listen: {error}"))
+        // One that does not listen has said why.
+        match words.write_all(b"!") {
+            Ok(()) => Ok(()),
+            Err(error) => self.report().and(Err(format!("the launcher does not listen: {error}"))),
+        }
     }
 
-    /// Without a word to go, a launcher that loses its input kills the container it made.
+    /// Without a word to go, launcher and init end when they lose their input.
     fn end(mut self) {
         self.words = None;
         let _ = waitpid(self.pid, None);

@@ -2,7 +2,6 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use rustix::mount::{FsOpenFlags, fsconfig_create, fsconfig_set_string, fsopen};
 use serde::{Deserialize, Serialize};
 
 use super::backing::Backing;
@@ -23,20 +22,21 @@ pub(crate) struct Mount {
 }
 
 impl Mount {
+    /// One that must be done.
+    pub(crate) fn new(source: impl Into<PathBuf>, target: impl Into<PathBuf>, kind: &str, options: &[&str]) -> Self {
+        Self {
+            source: source.into(),
+            target: target.into(),
+            kind: kind.to_owned(),
+            options: options.iter().map(|option| (*option).to_owned()).collect(),
+            is_optional: false,
+            is_idmapped: false,
+        }
+    }
+
     /// Whether it shows a part of the host.
     pub(crate) fn is_bind(&self) -> bool {
         self.kind == "bind"
-    }
-
-    /// Whether the calling process could mount it. A file system that is no bind mount may not be for user namespaces,
-    /// or not be in this kernel.
-    pub(crate) fn is_possible(&self) -> bool {
-        let try_mount = || {
-            let context = fsopen(self.kind.as_str(), FsOpenFlags::FSOPEN_CLOEXEC)?;
-            fsconfig_set_string(&context, "source", &self.source)?;
-            fsconfig_create(&context)
-        };
-        self.is_bind() || try_mount().is_ok()
     }
 }
 
@@ -96,7 +96,7 @@ impl Line {
         if self.mount.is_bind() && !self.mount.source.exists() {
             return if is_optional { Ok(None) } else { Err(ConfigProblem::MissingMountSource(self.mount.source)) };
         }
-        // What is on one of our own file systems appears only when they are mounted; the engine makes the target there.
+        // What is on one of our own file systems appears only when they are mounted; the target is made there.
         let is_ours = OWN.iter().any(|own| self.mount.target.starts_with(own));
         if !self.creates_target && !is_ours && !rootfs.contains(&self.mount.target) {
             return if is_optional { Ok(None) } else { Err(ConfigProblem::MissingMountTarget(self.mount.target)) };

@@ -6,7 +6,7 @@
 //!             as a plain user: pasta(1) or slirp4netns(1), which stays for as long as the container
 //! ```
 //!
-//! The monitor works while the engine makes the container: the network is there before init is let go.
+//! The monitor works while the launcher makes the container: the network is there before init is let go.
 
 mod config;
 mod interface;

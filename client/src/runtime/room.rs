@@ -1,4 +1,4 @@
-//! The launcher's own room: what the engine needs, where root of a user namespace can reach it.
+//! The launcher's own room: what init needs, where root of a user namespace can reach it.
 //!
 //! That root is a stranger on the host: it may not pass through private directories, neither to the container's root
 //! file system nor to the sources of its mounts. Its owner may. So mounts are taken hold of while the launcher still has
@@ -9,57 +9,48 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::CloneFlags;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use super::backing::{self, Backing};
 use super::cgroup::Cgroup;
 use super::error::{Error, failed};
 use super::idmapped::{self, Idmapped};
+use super::mount::Mount;
 use super::plan::Plan;
+use super::root::Root;
 use super::state::StateDir;
 use super::sys::{self, SingleThread};
 use super::{launcher, network, unmounted, user_namespace};
 
-/// Where things are for the engine.
+/// Where things are for init.
 #[derive(Debug)]
 pub(crate) struct Room {
-    /// The plan, with its paths in the room.
-    pub(crate) plan: Plan,
-    /// Where the root file system is mounted.
+    /// What the configuration mounts, with the sources in the room.
+    pub(crate) mounts: Vec<Mount>,
+    /// The root file system, and where it is mounted.
+    pub(crate) root: Root,
     pub(crate) rootfs: PathBuf,
-    pub(crate) bundle: PathBuf,
-    pub(crate) engine: PathBuf,
-    pub(crate) console: PathBuf,
+    /// Where directories to mount on can be made.
+    pub(crate) scratch: PathBuf,
     /// What becomes `/sys/fs/cgroup` in the container.
     pub(crate) view: PathBuf,
-    /// What the engine is told of cgroups.
-    pub(crate) cgroup: PathBuf,
 }
 
 impl Room {
     /// The state directory, for a container without a user namespace.
-    pub(crate) fn in_state(state: &StateDir, plan: &Plan, view: PathBuf, cgroup: PathBuf) -> Result<Self, Error> {
+    pub(crate) fn in_state(state: &StateDir, plan: &Plan, cgroup: &Cgroup) -> Result<Self, Error> {
         let rootfs = match &plan.rootfs {
             Backing::Directory(path) => path.clone(),
-            overlay @ Backing::Overlay(_) => {
-                let target = state.file("rootfs");
-                std::fs::create_dir_all(&target).map_err(failed("create", &target))?;
-                attach(&overlay.hold()?.into_mount(&plan.rootfs_options)?, &target)?;
-                target
-            }
+            Backing::Overlay(_) => state.file("rootfs"),
         };
-        let mut plan = plan.clone();
-        plan.mounts.retain(|entry| !entry.is_optional || entry.is_possible());
-        Ok(Self {
-            plan,
-            rootfs,
-            bundle: state.path().to_owned(),
-            engine: state.file("engine"),
-            console: state.file("console.sock"),
-            view,
-            cgroup,
-        })
+        let scratch = state.file("cgroup");
+        for directory in [&rootfs, &scratch] {
+            std::fs::create_dir_all(directory).map_err(failed("create", directory))?;
+        }
+        let root = Root::mount(plan.rootfs.hold()?.into_mount(&plan.rootfs_options)?, &rootfs)?;
+        let view = cgroup.mount_view(&scratch)?;
+        Ok(Self { mounts: plan.mounts.clone(), root, rootfs, scratch: state.path().to_owned(), view })
     }
 
     /// Enters a new user namespace and furnishes a room in it.
@@ -76,7 +67,7 @@ impl Room {
         let network = if plan.network.is_own() { CloneFlags::CLONE_NEWNET } else { CloneFlags::empty() };
         unmounted::enter_own_mount_namespace(network)?;
         network::send(&plan.network, monitor)?;
-        let held = Held::new(state, plan, idmapped)?;
+        let held = Held::new(plan, idmapped)?;
         user_namespace::become_root().map_err(failed("become root of the namespace for", state.path()))?;
         if plan.network.is_own() {
             sys::bring_up_loopback().map_err(failed("bring up the interface", "lo"))?;
@@ -85,38 +76,23 @@ impl Room {
         let room = Path::new(ROOM);
         mount(Some("tmpfs"), room, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some("mode=755,uid=0,gid=0"))
             .map_err(failed("mount a tmpfs on", room))?;
-        let (plan, rootfs) = held.put_up(plan, room)?;
-        let view = room.join("cgroup");
-        std::fs::create_dir(&view).map_err(failed("create", &view))?;
-        let shown = cgroup.mount_view(&view)?;
-        if shown != view {
-            // On hosts with v2 alone it is below what is covered next.
-            mount(Some(&shown), &view, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-                .map_err(failed("bind the cgroup", shown))?;
-        }
-        keep_engine_off_cgroups()?;
-        Ok(Self {
-            plan,
-            rootfs,
-            bundle: room.to_owned(),
-            engine: room.join("engine"),
-            console: room.join("console.sock"),
-            view,
-            cgroup: "/not-for-the-engine".into(),
-        })
+        let (mounts, tree, rootfs) = held.put_up(plan, room)?;
+        let scratch = room.join("cgroup");
+        std::fs::create_dir(&scratch).map_err(failed("create", &scratch))?;
+        let view = cgroup.mount_view(&scratch)?;
+        Ok(Self { mounts, root: tree, rootfs, scratch: room.to_owned(), view })
     }
 }
 
 /// Mounts that nobody sees yet.
 struct Held {
     rootfs: backing::Held,
-    console: OwnedFd,
     /// Each with whether it is a directory, in the order of the plan's bind mounts. None for one that is left out.
     sources: Vec<Option<(OwnedFd, bool)>>,
 }
 
 impl Held {
-    fn new(state: &StateDir, plan: &Plan, mut idmapped: Idmapped) -> Result<Self, Error> {
+    fn new(plan: &Plan, mut idmapped: Idmapped) -> Result<Self, Error> {
         let hold = |path: &Path, is_recursive| {
             let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
             if is_recursive {
@@ -134,57 +110,38 @@ impl Held {
                 source => Some((source?, entry.source.is_dir())),
             });
         }
-        Ok(Self {
-            rootfs: plan.rootfs.hold_with(&mut idmapped)?,
-            console: hold(&state.file("console.sock"), false)?,
-            sources,
-        })
+        Ok(Self { rootfs: plan.rootfs.hold_with(&mut idmapped)?, sources })
     }
 
-    /// The plan with the sources of its mounts in the room, and the root file system.
-    fn put_up(mut self, plan: &Plan, room: &Path) -> Result<(Plan, PathBuf), Error> {
+    /// The mounts of the plan with their sources in the room, and the root file system with its place.
+    fn put_up(mut self, plan: &Plan, room: &Path) -> Result<(Vec<Mount>, Root, PathBuf), Error> {
         let put = |mount: OwnedFd, target: PathBuf, is_directory| {
             let made = if is_directory { std::fs::create_dir(&target) } else { std::fs::write(&target, "") };
             made.map_err(failed("create", &target))?;
             attach(&mount, &target)?;
             Ok::<_, Error>(target)
         };
-        let mut plan = plan.clone();
         self.rootfs.settle(room)?;
-        let rootfs = put(self.rootfs.into_mount(&plan.rootfs_options)?, room.join("rootfs"), true)?;
-        put(self.console, room.join("console.sock"), false)?;
+        let rootfs = room.join("rootfs");
+        std::fs::create_dir(&rootfs).map_err(failed("create", &rootfs))?;
+        let tree = Root::mount(self.rootfs.into_mount(&plan.rootfs_options)?, &rootfs)?;
         let mut sources = self.sources.into_iter().enumerate();
         let mut mounts = Vec::new();
-        for mut entry in std::mem::take(&mut plan.mounts) {
+        for mut entry in plan.mounts.clone() {
             if !entry.is_bind() {
-                mounts.extend((!entry.is_optional || entry.is_possible()).then_some(entry));
+                mounts.push(entry);
             } else if let Some((number, Some((mount, is_directory)))) = sources.next() {
                 entry.source = put(mount, room.join(format!("source-{number}")), is_directory)?;
                 mounts.push(entry);
             }
         }
-        plan.mounts = mounts;
-        Ok((plan, rootfs))
+        Ok((mounts, tree, rootfs))
     }
 }
 
 fn attach(mount: &OwnedFd, target: &Path) -> Result<(), Error> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     move_mount(mount, "", rustix::fs::CWD, target, flags).map_err(failed("mount", target))
-}
-
-/// The launcher is in the container's cgroups already. A plain user may have none, and the engine takes what it cannot
-/// write only where it finds the second version, read-only.
-fn keep_engine_off_cgroups() -> Result<(), Error> {
-    let root = Path::new("/sys/fs/cgroup");
-    unshare(CloneFlags::CLONE_NEWCGROUP).map_err(failed("make a cgroup namespace for", root))?;
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    // The kernel refuses to mount a file system onto itself.
-    mount(Some("tmpfs"), root, Some("tmpfs"), flags, Some("mode=755,size=4k"))
-        .map_err(failed("mount a tmpfs on", root))?;
-    mount(Some("cgroup2"), root, Some("cgroup2"), flags, None::<&str>).map_err(failed("mount cgroup2 on", root))?;
-    let flags = flags | MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
-    mount(None::<&str>, root, None::<&str>, flags, None::<&str>).map_err(failed("make read-only", root))
 }
 
 /// A directory that every host has and no container is given, for a mount that only the launcher sees.

@@ -1,46 +1,39 @@
 //! The system calls a container may not make.
 
-use libcontainer::oci_spec::OciSpecError;
-use libcontainer::oci_spec::runtime::{
-    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArgBuilder, LinuxSeccompBuilder, LinuxSeccompOperator,
-    LinuxSyscallBuilder,
-};
+use libseccomp::error::SeccompError;
+use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
 
 /// The default profile: everything but calls that reach past a container without user namespace, to which the kernel
 /// answers "not permitted". Whole init systems run in our containers: a list of what is allowed would break them.
-pub(crate) fn profile() -> Result<LinuxSeccomp, OciSpecError> {
-    let denied = LinuxSyscallBuilder::default()
-        .names(DENIED.map(str::to_owned).to_vec())
-        .action(LinuxSeccompAction::ScmpActErrno)
-        .build()?;
+///
+/// Loading it leaves `no_new_privs` alone, so that it takes `CAP_SYS_ADMIN` where that is not set.
+pub(crate) fn profile() -> Result<ScmpFilterContext, SeccompError> {
+    let denied = ScmpAction::Errno(libc::EPERM);
+    let mut profile = ScmpFilterContext::new(ScmpAction::Allow)?;
+    for architecture in architectures() {
+        profile.add_arch(*architecture)?;
+    }
+    profile.set_ctl_nnp(false)?;
+    for name in DENIED {
+        // A call that no kernel of this machine ever had cannot be made.
+        if let Ok(call) = ScmpSyscall::from_name(name) {
+            profile.add_rule(denied, call)?;
+        }
+    }
     // A forced unmount of a network file system hits everyone who has it mounted.
-    let forced_unmount = LinuxSyscallBuilder::default()
-        .names(vec!["umount2".to_owned()])
-        .action(LinuxSeccompAction::ScmpActErrno)
-        .args(vec![
-            LinuxSeccompArgBuilder::default()
-                .index(1_usize)
-                .value(FORCE)
-                .value_two(FORCE)
-                .op(LinuxSeccompOperator::ScmpCmpMaskedEq)
-                .build()?,
-        ])
-        .build()?;
-    LinuxSeccompBuilder::default()
-        .default_action(LinuxSeccompAction::ScmpActAllow)
-        .architectures(architectures())
-        .syscalls(vec![denied, forced_unmount])
-        .build()
+    let forced = ScmpArgCompare::new(1, ScmpCompareOp::MaskedEqual(FORCE), FORCE);
+    profile.add_rule_conditional(denied, ScmpSyscall::from_name("umount2")?, &[forced])?;
+    Ok(profile)
 }
 
 /// Every instruction set the machine's kernel takes system calls in: one left out would be a way around the list, or
 /// would kill its programs.
-fn architectures() -> Vec<Arch> {
+fn architectures() -> &'static [ScmpArch] {
     match std::env::consts::ARCH {
-        "x86_64" => vec![Arch::ScmpArchX86_64, Arch::ScmpArchX86, Arch::ScmpArchX32],
-        "aarch64" => vec![Arch::ScmpArchAarch64, Arch::ScmpArchArm],
-        "s390x" => vec![Arch::ScmpArchS390x, Arch::ScmpArchS390],
-        _ => vec![Arch::ScmpArchNative],
+        "x86_64" => &[ScmpArch::X8664, ScmpArch::X86, ScmpArch::X32],
+        "aarch64" => &[ScmpArch::Aarch64, ScmpArch::Arm],
+        "s390x" => &[ScmpArch::S390X, ScmpArch::S390],
+        _ => &[ScmpArch::Native],
     }
 }
 
@@ -71,15 +64,21 @@ const FORCE: u64 = 1;
 
 #[cfg(test)]
 mod tests {
-    use libcontainer::oci_spec::runtime::LinuxSyscall;
+    use std::io::{Read, Seek};
 
     use super::*;
 
     #[test]
-    fn the_profile_can_be_built_and_denies_what_it_names() {
+    fn the_profile_denies_what_it_names_in_every_instruction_set() {
         let profile = profile().unwrap();
-        assert_eq!(profile.default_action(), LinuxSeccompAction::ScmpActAllow);
-        let names: Vec<&String> = profile.syscalls().iter().flatten().flat_map(LinuxSyscall::names).collect();
-        assert!(names.iter().any(|name| *name == "kexec_load") && names.iter().any(|name| *name == "umount2"));
+        let mut text = tempfile::tempfile().unwrap();
+        profile.export_pfc(&text).unwrap();
+        text.rewind().unwrap();
+        let mut rules = String::new();
+        text.read_to_string(&mut rules).unwrap();
+        for name in ["kexec_load", "bpf", "umount2", "open_by_handle_at"] {
+            assert_eq!(rules.matches(&format!("\"{name}\"")).count(), architectures().len(), "{name} in {rules}");
+        }
+        assert!(!profile.get_ctl_nnp().unwrap());
     }
 }

@@ -23,11 +23,8 @@ use super::process::Process;
 ///         ├── state.json                  boot, monitor, init, how it ended; replaced as a whole
 ///         ├── plan.json                   what was started
 ///         ├── cgroups.json                where a plain user's container has its cgroups
-///         ├── config.json  engine/        the engine's bundle and its own state; not with mapped ids, where the
-///         │                               launcher has them in a mount namespace of its own
-///         ├── rootfs/                     where the launcher mounts an overlay, in its own mount namespace
-///         ├── cgroup/                     where the launcher lays out /sys/fs/cgroup, in its own mount namespace
-///         ├── console.sock                where the engine hands over the console, then gone
+///         ├── rootfs/  cgroup/  pts/      where the launcher, in its own mount namespace, mounts an overlay, lays out
+///         │                               /sys/fs/cgroup and opens terminals; not with mapped ids
 ///         ├── terminals.sock              where the monitor lets people sit at the console and the terminals
 ///         ├── console.log  console.log.1  what the container wrote to /dev/console
 ///         └── monitor.log                 what the monitor and the launcher had to say

@@ -3,8 +3,9 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use nix::sched::CloneFlags;
 use nix::unistd::{ForkResult, Pid};
 
 use super::error::Error;
@@ -29,17 +30,41 @@ pub(crate) fn fork(_: SingleThread) -> Result<Option<Pid>, Error> {
     }
 }
 
+/// Forks into new namespaces, those of the container's pids among them, and into a cgroup of v2. `None` is the child.
+pub(crate) fn clone(
+    _: SingleThread,
+    namespaces: CloneFlags,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> io::Result<Option<Pid>> {
+    // SAFETY: zeros are a valid value: the structure holds integers.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = u64::from(namespaces.bits().cast_unsigned());
+    arguments.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
+    if let Some(cgroup) = cgroup {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = u64::try_from(cgroup.as_raw_fd()).map_err(io::Error::other)?;
+    }
+    // SAFETY: without CLONE_VM and a stack the call returns twice, like fork(2). The process has one thread, so the
+    // child's memory is in no state that another thread left half done.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) };
+    match pid {
+        0 => Ok(None),
+        pid if pid > 0 => Ok(Some(Pid::from_raw(i32::try_from(pid).map_err(io::Error::other)?))),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Ends a forked child at once, without running what its parent had registered for its own end.
 pub(crate) fn exit_child(status: i32) -> ! {
     // SAFETY: the call does not return and touches no memory.
     unsafe { libc::_exit(status) }
 }
 
-/// Closes every file descriptor but the standard streams and `kept`.
+/// Closes every file descriptor but the standard streams and `kept`, whoever owns it.
 pub(crate) fn close_all_but(kept: &OwnedFd) -> io::Result<()> {
     let kept = u32::try_from(kept.as_raw_fd()).map_err(io::Error::other)?;
     for (first, last) in [(3, kept.saturating_sub(1)), (kept.max(2) + 1, u32::MAX)] {
-        // SAFETY: only called in a forked child right before exec: no owner of a descriptor runs again.
+        // SAFETY: only called in a forked child that ends with exec or without running a destructor: no owner runs again.
         let result = if first <= last { unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } } else { 0 };
         if result != 0 {
             return Err(io::Error::last_os_error());
@@ -119,15 +144,30 @@ pub(crate) fn create_subvolume(parent: impl AsFd, name: &std::ffi::CStr) -> io::
 
 /// Shows the owners of files on a mount that has no place yet as they are in a user namespace.
 pub(crate) fn set_idmap(mount: impl AsFd, user_namespace: impl AsFd) -> io::Result<()> {
-    // SAFETY: zeros are a valid value: the structure holds integers.
-    let mut attributes: libc::mount_attr = unsafe { std::mem::zeroed() };
-    attributes.attr_set = libc::MOUNT_ATTR_IDMAP;
-    attributes.userns_fd = u64::try_from(user_namespace.as_fd().as_raw_fd()).map_err(io::Error::other)?;
-    let (mount, size) = (mount.as_fd().as_raw_fd(), size_of::<libc::mount_attr>());
+    let userns_fd = u64::try_from(user_namespace.as_fd().as_raw_fd()).map_err(io::Error::other)?;
+    let attributes = libc::mount_attr { attr_set: libc::MOUNT_ATTR_IDMAP, attr_clr: 0, propagation: 0, userns_fd };
+    mount_setattr(mount.as_fd(), 0, &attributes)
+}
+
+/// Changes attributes (`MOUNT_ATTR_…`) and, unless it is 0, the propagation (`MS_…`) of a mount, or of it and all that is
+/// mounted below.
+pub(crate) fn set_mount_attributes(
+    mount: BorrowedFd<'_>,
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    is_deep: bool,
+) -> io::Result<()> {
+    let attributes = libc::mount_attr { attr_set: set, attr_clr: clear, propagation, userns_fd: 0 };
+    mount_setattr(mount, if is_deep { libc::AT_RECURSIVE } else { 0 }, &attributes)
+}
+
+fn mount_setattr(mount: BorrowedFd<'_>, flags: libc::c_int, attributes: &libc::mount_attr) -> io::Result<()> {
+    let (mount, size) = (mount.as_raw_fd(), size_of::<libc::mount_attr>());
+    let flags = flags | libc::AT_EMPTY_PATH;
     // SAFETY: the path is a static string, and the kernel reads one structure of this size, which lives through the call.
-    let result = unsafe {
-        libc::syscall(libc::SYS_mount_setattr, mount, c"".as_ptr(), libc::AT_EMPTY_PATH, &raw const attributes, size)
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_mount_setattr, mount, c"".as_ptr(), flags, &raw const *attributes, size) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -176,6 +216,8 @@ pub(crate) fn inherited(number: i32) -> io::Result<File> {
 const BTRFS_IOC_SNAP_CREATE_V2: libc::Ioctl = 0x5000_9417;
 /// The same: `_IOW(0x94, 14, struct btrfs_ioctl_vol_args)`.
 const BTRFS_IOC_SUBVOL_CREATE: libc::Ioctl = 0x5000_940e;
+/// `include/uapi/linux/sched.h`.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
 /// `include/uapi/linux/personality.h`.
 const PER_LINUX32: libc::c_ulong = 8;

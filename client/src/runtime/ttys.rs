@@ -1,7 +1,7 @@
 //! The terminals a container has beside its console: `/dev/tty1` and so on (`lxc.tty.max`, `lxc.tty.dir`).
 //!
-//! They are pseudo terminals of the container's own `/dev/pts`. The launcher mounts that and opens them before the engine
-//! makes the container, which binds both to their places, and hands the master sides to the monitor.
+//! They and the console are pseudo terminals of the container's own `/dev/pts`. The launcher mounts that, opens them and
+//! hands the master sides to the monitor; init binds all to their places.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
+use rustix::termios::{Winsize, tcsetwinsize};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, failed};
@@ -33,7 +34,7 @@ impl Ttys {
     }
 }
 
-/// The container's `/dev/pts` as the launcher has laid it out, with the terminals open in it.
+/// The container's `/dev/pts` as the launcher has laid it out, with the terminals and the console, which is the last.
 #[derive(Debug, Default)]
 pub(crate) struct Laid {
     /// Where the file system is mounted, in the launcher's own mount namespace.
@@ -45,8 +46,8 @@ pub(crate) struct Laid {
 
 impl Laid {
     /// Hands the master sides to the monitor.
-    pub(crate) fn send(self, monitor: &UnixStream) -> io::Result<()> {
-        self.masters.iter().try_for_each(|master| handover::send(monitor, b"t", Some(master.as_fd())))
+    pub(crate) fn send(&mut self, monitor: &UnixStream) -> io::Result<()> {
+        self.masters.drain(..).try_for_each(|master| handover::send(monitor, b"t", Some(master.as_fd())))
     }
 }
 
@@ -58,28 +59,33 @@ pub(crate) fn lay(ttys: &Ttys, directory: &Path, options: &str) -> Result<Laid, 
     mount(Some("devpts"), directory, Some("devpts"), flags, Some(options))
         .map_err(failed("mount devpts on", directory))?;
     let mut laid = Laid { devpts: directory.to_owned(), files: Vec::new(), masters: Vec::new() };
-    for number in 1..=ttys.max {
+    let dev = Path::new("/dev");
+    let terminals = (1..=ttys.max).map(|number| {
+        let name = format!("tty{number}");
+        let beside = (!ttys.directory.is_empty()).then(|| dev.join(&ttys.directory).join(&name));
+        std::iter::once(dev.join(name)).chain(beside).collect()
+    });
+    for places in terminals.chain([vec![dev.join("console")]]) {
         let pty = Pty::open_in(directory).map_err(failed("open a terminal in", directory))?;
         let name = rustix::pty::ptsname(&pty.master, Vec::new()).map_err(failed("name a terminal in", directory))?;
         let name = name.to_string_lossy().rsplit('/').next().unwrap_or_default().to_owned();
-        let dev = Path::new("/dev");
-        let mut places = vec![dev.join(format!("tty{number}"))];
-        if !ttys.directory.is_empty() {
-            places.push(dev.join(&ttys.directory).join(format!("tty{number}")));
-        }
         laid.files.push((directory.join(name), places));
         laid.masters.push(pty.master);
     }
     Ok(laid)
 }
 
-/// The monitor's side: takes the master sides that were sent.
-pub(crate) fn take(ttys: &Ttys, launcher: &UnixStream) -> io::Result<Vec<Pty>> {
+/// The monitor's side: takes the master sides that were sent, of the console and of the terminals.
+pub(crate) fn take(ttys: &Ttys, launcher: &UnixStream) -> io::Result<(Pty, Vec<Pty>)> {
     launcher.set_read_timeout(Some(std::time::Duration::from_secs(10)))?;
     let missing = || io::Error::other("the launcher sent no terminal");
     let take =
         |_| handover::receive(launcher, &mut [0; 1]).and_then(|(_, fd): (_, Option<OwnedFd>)| fd.ok_or_else(missing));
-    (0..ttys.max).map(take).map(|master| master.and_then(Pty::of_master)).collect()
+    let mut open = |number| take(number).and_then(Pty::of_master);
+    let terminals = (0..ttys.max).map(&mut open).collect::<io::Result<_>>()?;
+    let console = open(ttys.max)?;
+    let _ = tcsetwinsize(&console.master, Winsize { ws_row: 25, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 });
+    Ok((console, terminals))
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! User namespaces: made by the process that enters them, mapped by a child that stays outside.
 //!
-//! The engine could make one itself, but then forbids setgroups(2) in it. Here setgroups stays allowed, as
-//! newgidmap(1) leaves it for subordinate ids.
+//! setgroups(2) stays allowed in it, as newgidmap(1) leaves it for subordinate ids.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
