@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use terminal::log::{self, LogArgs};
 use terminal::{ExitStatus, ManualCommand, OutputFormat, Printer, finish};
 
@@ -21,6 +21,13 @@ pub struct Cli {
     #[command(subcommand)]
     command: Command,
 
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What can be said of every command.
+#[derive(Debug, clap::Args)]
+struct Common {
     #[command(flatten)]
     directories: DirectoryArgs,
 
@@ -66,8 +73,8 @@ enum Command {
 }
 
 /// Runs the program with these arguments, the first of which is its name.
-pub fn main(arguments: Vec<OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+pub fn main(arguments: &[OsString]) -> ExitCode {
+    let Cli { command, common } = match parse(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to stdout, everything else to stderr: clap knows which.
@@ -75,12 +82,35 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
             return if error.use_stderr() { ExitStatus::Refused.into() } else { ExitStatus::Done.into() };
         }
     };
-    let printer = Printer::new(cli.quiet);
-    let outcome = log::init(&cli.log).map_err(CommandError::from).and_then(|()| {
-        let directories = Directories::choose(cli.directories);
-        dispatch(cli.command, &Context { printer: printer.clone(), format: cli.format, directories })
+    let printer = Printer::new(common.quiet);
+    let outcome = log::init(&common.log).map_err(CommandError::from).and_then(|()| {
+        let directories = Directories::choose(common.directories);
+        dispatch(command, &Context { printer: printer.clone(), format: common.format, directories })
     });
     finish(&printer, outcome)
+}
+
+fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    parse_in_haste(arguments).map_or_else(|| Cli::try_parse_from(arguments), Ok)
+}
+
+/// Setting up the command line for all commands takes longer than these take to do their work. A part of it is enough
+/// for what is right; whatever is not is left to the whole, for its errors and its help.
+fn parse_in_haste(arguments: &[OsString]) -> Option<Cli> {
+    const START: &str = "start";
+    const EXEC: &str = "exec";
+    let name = arguments.iter().find_map(|word| [START, EXEC].into_iter().find(|name| word == name))?;
+    let command = clap::Command::new(name);
+    let command = if name == START { start::Args::augment_args(command) } else { exec::Args::augment_args(command) };
+    let line = Common::augment_args(clap::Command::new("rootcellar")).subcommand(command);
+    let matches = line.try_get_matches_from(arguments).ok()?;
+    let (_, of_command) = matches.subcommand()?;
+    let command = if name == START {
+        Command::Start(start::Args::from_arg_matches(of_command).ok()?)
+    } else {
+        Command::Exec(exec::Args::from_arg_matches(of_command).ok()?)
+    };
+    Some(Cli { command, common: Common::from_arg_matches(&matches).ok()? })
 }
 
 fn dispatch(command: Command, context: &Context) -> Result<ExitStatus, CommandError> {
@@ -119,6 +149,27 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn haste_changes_nothing() {
+        for line in [
+            "rootcellar start web1",
+            "rootcellar -P /x start -F web1 -- sh -c exec",
+            "rootcellar exec web1 -e A=B --cwd /x -q -- start",
+            "rootcellar --format json exec -u ada web1 -l debug",
+        ] {
+            let words: Vec<OsString> = line.split(' ').map(Into::into).collect();
+            let whole = Cli::try_parse_from(&words).unwrap();
+            let hasty = parse_in_haste(&words).unwrap();
+            assert_eq!(format!("{hasty:?}"), format!("{whole:?}"));
+        }
+        for line in
+            ["rootcellar exec", "rootcellar help start", "rootcellar list start", "rootcellar start --nonsense w"]
+        {
+            let words: Vec<OsString> = line.split(' ').map(Into::into).collect();
+            assert!(parse_in_haste(&words).is_none(), "{line}");
+        }
     }
 
     #[test]

@@ -41,9 +41,9 @@ pub fn main() -> ExitCode {
     if arguments.first().is_some_and(|name| is_template(Path::new(name))) {
         template::main(arguments.into_iter().skip(1))
     } else if arguments.get(1).is_some_and(|word| word == runtime::executable::STEP) {
-        commands::internal_runtime::main(arguments.into_iter().skip(1))
+        commands::internal_runtime::main(arguments.into_iter().skip(2))
     } else {
-        cli::main(arguments)
+        cli::main(&arguments)
     }
 }
 

@@ -418,7 +418,7 @@ impl Container {
 pub fn step() -> Option<ExitCode> {
     let mut arguments = std::env::args_os();
     let is_step = arguments.nth(1).is_some_and(|word| word == STEP);
-    is_step.then(|| crate::commands::internal_runtime::main(std::env::args_os().skip(1)))
+    is_step.then(|| crate::commands::internal_runtime::main(std::env::args_os().skip(2)))
 }
 
 /// Every container of a directory, by name. Directories with other names than containers can have, and those without a

@@ -10,7 +10,6 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use libseccomp::ScmpFilterContext;
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
@@ -22,6 +21,7 @@ use super::launcher::{self, Launch, report};
 use super::plan::Plan;
 use super::program::{self, Bounds, Failure};
 use super::room::Room;
+use super::seccomp::Filter;
 use super::sys;
 use super::ttys::Laid;
 
@@ -30,7 +30,7 @@ pub(crate) struct Init<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) room: Room,
     pub(crate) ttys: Laid,
-    pub(crate) profile: ScmpFilterContext,
+    pub(crate) filter: Filter,
     /// To the monitor. It is closed by becoming the program.
     pub(crate) reports: OwnedFd,
 }
@@ -44,8 +44,8 @@ pub(crate) fn namespaces() -> CloneFlags {
 impl Init<'_> {
     /// Becomes the program, or says why it cannot and ends.
     pub(crate) fn run(self) -> ! {
-        let Self { plan, room, ttys, profile, reports } = self;
-        let Err(reason) = become_program(plan, room, &ttys, &profile, &reports);
+        let Self { plan, room, ttys, filter, reports } = self;
+        let Err(reason) = become_program(plan, room, &ttys, &filter, &reports);
         let _ = report(&reports, &Launch::Failed(reason));
         sys::exit_child(1)
     }
@@ -55,7 +55,7 @@ fn become_program(
     plan: &Plan,
     room: Room,
     ttys: &Laid,
-    profile: &ScmpFilterContext,
+    filter: &Filter,
     reports: &OwnedFd,
 ) -> Result<Infallible, String> {
     // Capabilities are asked for where the host's `/proc` is.
@@ -65,7 +65,7 @@ fn become_program(
     report(reports, &Launch::Ready).map_err(launcher::reason)?;
     wait_for_word().map_err(|error| chain(&error))?;
     plan.hooks.run_inside(&plan.subject(), Moment::Start, &[])?;
-    give_up(plan, &console, profile, bounds)
+    give_up(plan, &console, filter, bounds)
         .map_err(|error| format!("cannot prepare the process: {}", chain(&error)))?;
     let Failure { reason, .. } = program::execute(&plan.command, &environment);
     Err(reason)
@@ -84,7 +84,7 @@ fn arrive(plan: &Plan, room: Room, ttys: &Laid, reports: &OwnedFd) -> Result<(Ow
 }
 
 /// Takes its terminal and gives up what a process of the container has not.
-fn give_up(plan: &Plan, console: &OwnedFd, profile: &ScmpFilterContext, bounds: Bounds) -> io::Result<()> {
+fn give_up(plan: &Plan, console: &OwnedFd, filter: &Filter, bounds: Bounds) -> io::Result<()> {
     take_console(console)?;
     if plan.is_32_bit {
         sys::set_linux32_personality()?;
@@ -94,7 +94,7 @@ fn give_up(plan: &Plan, console: &OwnedFd, profile: &ScmpFilterContext, bounds: 
     if plan.no_new_privileges {
         rustix::thread::set_no_new_privs(true)?;
     }
-    profile.load().map_err(io::Error::other)?;
+    filter.load()?;
     bounds.apply()
 }
 

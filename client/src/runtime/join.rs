@@ -8,7 +8,6 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-use libseccomp::ScmpFilterContext;
 use nix::sched::CloneFlags;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -29,7 +28,7 @@ use super::process::Process;
 use super::program::{Bounds, CANNOT_RUN, Failure, NOT_FOUND, execute};
 use super::pty::Pty;
 use super::relay::{RawMode, Relay, write_all};
-use super::seccomp;
+use super::seccomp::{self, Filter};
 use super::state::{End, StateDir};
 use super::sys::SingleThread;
 use super::{executable, sys, unmounted};
@@ -113,7 +112,8 @@ impl Joiner {
         let alone = sys::require_single_thread()?;
         let init = self.request.init;
         let pidfd = init.open().ok_or_else(|| Error::NotRunning { name: self.plan.name.clone() })?;
-        let profile = seccomp::profile().map_err(|error| self.refuse("make the seccomp profile", &error))?;
+        let filter = Filter::read(&self.state.file(seccomp::FILE))
+            .map_err(|error| self.refuse("make the system call filter", &error))?;
         unmounted::mount_here(alone)?;
         let places = Cgroup::of(&self.state)?.join_running(init.pid, self.plan.idmap.is_empty())?;
         self.enter(pidfd.as_fd()).map_err(|error| self.refuse("enter the container", &error))?;
@@ -128,7 +128,7 @@ impl Joiner {
         let Some(child) = bear(alone, &places).map_err(|error| self.refuse("join the cgroup", &error))? else {
             drop(report);
             let (reporter, slave) = (OwnedFd::from(reporter), pty.as_ref().map(|pty| &pty.slave));
-            let become_it = self.prepare(pidfd.as_fd(), capabilities, &profile, slave, terminals, &reporter);
+            let become_it = self.prepare(pidfd.as_fd(), capabilities, &filter, slave, terminals, &reporter);
             let failure = match (become_it, task) {
                 (Err(failure), _) => failure,
                 (Ok(account), Task::Command) => {
@@ -192,7 +192,7 @@ impl Joiner {
         &self,
         init: std::os::fd::BorrowedFd<'_>,
         capabilities: Bounds,
-        profile: &ScmpFilterContext,
+        filter: &Filter,
         slave: Option<&OwnedFd>,
         terminals: [bool; 3],
         report: &OwnedFd,
@@ -218,7 +218,7 @@ impl Joiner {
             if self.plan.no_new_privileges || self.request.no_new_privileges {
                 rustix::thread::set_no_new_privs(true)?;
             }
-            profile.load().map_err(io::Error::other)?;
+            filter.load()?;
             capabilities.apply()?;
             become_user(&account)
         })();

@@ -20,7 +20,7 @@ use super::hooks::Moment;
 use super::init::{self, Init};
 use super::plan::Plan;
 use super::room::Room;
-use super::seccomp;
+use super::seccomp::{self, Filter};
 use super::state::StateDir;
 use super::sys::SingleThread;
 use super::{furniture, network, sys, ttys, unmounted};
@@ -62,8 +62,9 @@ fn make(
     reports: &OwnedFd,
 ) -> Result<Pid, Error> {
     let refuse = |action, error| failed(action, &plan.config)(error);
-    let profile =
-        seccomp::profile().map_err(|error| refuse("make the seccomp profile of", std::io::Error::other(error)))?;
+    let filter = Filter::compile()
+        .and_then(|filter| filter.save(&state.file(seccomp::FILE)).map(|()| filter))
+        .map_err(|error| refuse("make the system call filter of", error))?;
     let (room, cgroup) = prepare(alone, state, plan, monitor)?;
     let mut ttys = ttys::lay(&plan.ttys, &room.scratch.join("pts"), &furniture::devpts(plan))?;
     ttys.send(monitor).map_err(|error| refuse("hand over the terminals of", error))?;
@@ -73,7 +74,7 @@ fn make(
     let namespaces = init::namespaces();
     match sys::clone(alone, namespaces, unified.as_ref().map(AsFd::as_fd)).map_err(|e| refuse("make the init of", e))? {
         Some(init) => Ok(init),
-        None => Init { plan, room, ttys, profile, reports }.run(),
+        None => Init { plan, room, ttys, filter, reports }.run(),
     }
 }
 

@@ -22,6 +22,7 @@ use super::process::Process;
 ///     └── web1/                           there from start until a clean end
 ///         ├── state.json                  boot, monitor, init, how it ended; replaced as a whole
 ///         ├── plan.json                   what was started
+///         ├── seccomp.bpf                 the system calls its processes may not make, for `exec`
 ///         ├── cgroups.json                where a plain user's container has its cgroups
 ///         ├── rootfs/  cgroup/  pts/      where the launcher, in its own mount namespace, mounts an overlay, lays out
 ///         │                               /sys/fs/cgroup and opens terminals; not with mapped ids

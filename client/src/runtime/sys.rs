@@ -90,6 +90,28 @@ pub(crate) fn unblock_signals(command: &mut std::process::Command) {
     unsafe { command.pre_exec(unblock) };
 }
 
+/// Loads a program for system calls, in the kernel's own form: `struct sock_filter` after `struct sock_filter`.
+pub(crate) fn load_seccomp_filter(program: &[u8]) -> io::Result<()> {
+    let (instructions, rest) = program.as_chunks::<8>();
+    if instructions.is_empty() || !rest.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the system call filter is torn"));
+    }
+    let mut filter: Vec<libc::sock_filter> = instructions
+        .iter()
+        .map(|[c0, c1, jt, jf, k0, k1, k2, k3]| libc::sock_filter {
+            code: u16::from_ne_bytes([*c0, *c1]),
+            jt: *jt,
+            jf: *jf,
+            k: u32::from_ne_bytes([*k0, *k1, *k2, *k3]),
+        })
+        .collect();
+    let length = u16::try_from(filter.len()).map_err(io::Error::other)?;
+    let program = libc::sock_fprog { len: length, filter: filter.as_mut_ptr() };
+    // SAFETY: the kernel reads the structure and as many instructions as it says, which live through the call.
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Gives the calling process a session keyring of its own: the container must not see the keys of who started it.
 pub(crate) fn join_new_session_keyring() -> io::Result<()> {
     // SAFETY: the name is null, which stands for an anonymous keyring.
