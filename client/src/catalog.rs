@@ -29,24 +29,49 @@ pub struct Listed<'a> {
 /// Shows the images of a classic index, which may have very many lines, in order of their ids: the same that
 /// [`Catalog::of_index`] would show.
 pub fn show_index(text: &str, pattern: Option<&str>, show: &mut dyn FnMut(Listed<'_>)) {
-    let lines = text.lines().filter_map(|line| {
-        let line = IndexLine::parse(line)?;
-        let arch: Arch = line.arch.parse().ok()?;
-        Some(((line.distribution, line.release, arch, line.variant), line.build))
-    });
-    let mut lines: Vec<_> = lines.collect();
-    // Of the lines of one image the first counts.
-    lines.sort_by_key(|(image, _)| *image);
-    lines.dedup_by_key(|(image, _)| *image);
+    let mut places: Vec<Place<'_>> = text.lines().filter_map(Place::of).collect();
+    // Most servers write them in order, each image once.
+    if !places.is_sorted_by(|one, other| one.image() < other.image()) {
+        places.sort_by(|one, other| one.image().cmp(&other.image()));
+        // Of the lines of one image the first counts.
+        places.dedup_by(|one, other| one.image() == other.image());
+    }
     let mut id = String::new();
-    for ((distribution, release, arch, variant), newest) in lines {
+    for place in places {
+        let (distribution, release, arch, variant) = place.image();
         id.clear();
         for part in [distribution, "/", release, "/", arch.as_str(), "/", variant] {
             id.push_str(part);
         }
         if pattern.is_none_or(|pattern| glob(pattern, &id)) {
-            show(Listed { image: &id, newest, size_bytes: None, aliases: &[] });
+            show(Listed { image: &id, newest: place.field(4), size_bytes: None, aliases: &[] });
         }
+    }
+}
+
+/// A usable line of a classic index and how long its fields are: less than the fields themselves would take.
+struct Place<'a> {
+    line: &'a str,
+    lengths: [u8; 5],
+    arch: Arch,
+}
+
+impl<'a> Place<'a> {
+    fn of(line: &'a str) -> Option<Self> {
+        let IndexLine { distribution, release, arch, variant, build, .. } = IndexLine::parse(line)?;
+        let lengths =
+            [distribution, release, arch, variant, build].map(|field| u8::try_from(field.len()).unwrap_or(u8::MAX));
+        Some(Self { line, lengths, arch: arch.parse().ok()? })
+    }
+
+    fn field(&self, number: usize) -> &'a str {
+        let mut lengths = self.lengths.iter().map(|length| usize::from(*length));
+        let start: usize = lengths.by_ref().take(number).map(|length| length + 1).sum();
+        self.line.get(start..start + lengths.next().unwrap_or(0)).unwrap_or_default()
+    }
+
+    fn image(&self) -> (&'a str, &'a str, Arch, &'a str) {
+        (self.field(0), self.field(1), self.arch, self.field(3))
     }
 }
 

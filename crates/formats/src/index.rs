@@ -103,7 +103,10 @@ pub struct IndexLine<'a> {
 impl<'a> IndexLine<'a> {
     /// The fields of a line, if a stock template could use it.
     pub fn parse(line: &'a str) -> Option<Self> {
-        let mut fields = line.split(';');
+        let mut start = 0;
+        // The end of the line ends the last field.
+        let ends = memchr::memchr_iter(b';', line.as_bytes()).chain([line.len()]);
+        let mut fields = ends.map(|end| line.get(std::mem::replace(&mut start, end + 1)..end).unwrap_or_default());
         let mut next = |is_usable: fn(&str) -> bool| fields.next().filter(|field| is_usable(field));
         let (distribution, release) = (next(is_name)?, next(is_name)?);
         let (arch, variant) = (next(is_name)?, next(is_name)?);

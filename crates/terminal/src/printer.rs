@@ -88,7 +88,9 @@ impl Printer {
     /// unescaped.
     pub fn listing(&self, format: OutputFormat, table: &Table, value: &impl Serialize) {
         match format {
-            OutputFormat::Text => self.write_data(&table.text()),
+            OutputFormat::Text => {
+                self.shared.bars.suspend(|| locked(&self.shared.stdout).attempt(|sink| table.write_to(sink)));
+            }
             OutputFormat::Json => match serde_json::to_string_pretty(value) {
                 Ok(json) => self.data(escape_json(&json)),
                 Err(error) => locked(&self.shared.stdout).failure = Some(error.into()),

@@ -1,6 +1,6 @@
 //! Listings for people and for programs.
 
-use std::fmt::{Display, Write as _};
+use std::io::{self, Write};
 
 use unicode_width::UnicodeWidthStr as _;
 
@@ -30,15 +30,15 @@ pub struct Table {
 
 #[derive(Clone, Copy, Debug)]
 struct Cell {
-    /// Where its text ends.
-    end: usize,
+    /// How many bytes its text has.
+    bytes: u32,
     /// How many columns of a terminal it takes.
-    columns: usize,
+    columns: u32,
 }
 
 impl Table {
     /// A table without rows.
-    pub fn new<T: Display>(header: impl IntoIterator<Item = T>) -> Self {
+    pub fn new<T: AsRef<str>>(header: impl IntoIterator<Item = T>) -> Self {
         let header: Vec<T> = header.into_iter().collect();
         let mut table = Self { text: String::new(), cells: Vec::new(), widths: vec![0; header.len().max(1)] };
         table.row(header);
@@ -46,24 +46,22 @@ impl Table {
     }
 
     /// Adds a row. Values come in the order of the header; missing ones are empty.
-    pub fn row<T: Display>(&mut self, values: impl IntoIterator<Item = T>) {
+    pub fn row<T: AsRef<str>>(&mut self, values: impl IntoIterator<Item = T>) {
         let mut values = values.into_iter();
         for width in &mut self.widths {
-            let start = self.text.len();
-            if let Some(value) = values.next() {
-                // Writing to a String cannot fail.
-                let _ = write!(self.text, "{value}");
-            }
-            let value = self.text.get(start..).unwrap_or_default();
-            let mut columns = value.len();
-            if !is_plain_line(value) {
+            let value = values.next();
+            let value = value.as_ref().map(AsRef::as_ref).unwrap_or_default();
+            let (bytes, columns) = if is_plain_line(value) {
+                self.text.push_str(value);
+                (value.len(), value.len())
+            } else {
                 let plain = plain_line(value);
-                self.text.truncate(start);
                 self.text.push_str(&plain);
-                columns = plain.width();
-            }
+                (plain.len(), plain.width())
+            };
             *width = (*width).max(columns);
-            self.cells.push(Cell { end: self.text.len(), columns });
+            let number = |number| u32::try_from(number).unwrap_or(u32::MAX);
+            self.cells.push(Cell { bytes: number(bytes), columns: number(columns) });
         }
     }
 
@@ -74,27 +72,48 @@ impl Table {
 
     /// The lines of the table, the header first, without trailing blanks.
     pub fn text(&self) -> String {
-        let line: usize = self.widths.iter().map(|width| width + GAP).sum();
-        let mut text = String::with_capacity(line * self.cells.len() / self.widths.len());
-        let mut start = 0;
+        let mut bytes = Vec::new();
+        // Writing to memory cannot fail.
+        let _ = self.write_to(&mut bytes);
+        String::from_utf8(bytes).unwrap_or_default()
+    }
+
+    /// Writes these lines, many at once.
+    pub fn write_to(&self, sink: &mut dyn Write) -> io::Result<()> {
+        let mut lines = String::with_capacity(AT_ONCE_BYTES * 2);
+        let mut rest = self.text.as_str();
         for row in self.cells.chunks(self.widths.len()) {
             let mut blanks = 0;
             for (cell, width) in row.iter().zip(&self.widths) {
-                let value = self.text.get(start..cell.end).unwrap_or_default();
-                start = cell.end;
+                let (value, others) = rest.split_at_checked(cell.bytes as usize).unwrap_or((rest, ""));
+                rest = others;
                 if !value.is_empty() {
-                    text.extend(std::iter::repeat_n(' ', std::mem::take(&mut blanks)));
-                    text.push_str(value);
+                    push_blanks(&mut lines, std::mem::take(&mut blanks));
+                    lines.push_str(value);
                 }
-                blanks += width + GAP - cell.columns;
+                blanks += width + GAP - cell.columns as usize;
             }
-            text.truncate(text.trim_end_matches(' ').len());
-            text.push('\n');
+            lines.truncate(lines.trim_end_matches(' ').len());
+            lines.push('\n');
+            if lines.len() > AT_ONCE_BYTES {
+                sink.write_all(lines.as_bytes())?;
+                lines.clear();
+            }
         }
-        text
+        sink.write_all(lines.as_bytes())
     }
 }
 
+fn push_blanks(text: &mut String, mut number: usize) {
+    while number > 0 {
+        let some = number.min(BLANKS.len());
+        text.push_str(BLANKS.get(..some).unwrap_or_default());
+        number -= some;
+    }
+}
+
+const BLANKS: &str = "                                                                ";
+const AT_ONCE_BYTES: usize = 64 * 1024;
 /// The blanks between two columns.
 const GAP: usize = 2;
 
