@@ -197,10 +197,12 @@ impl Monitor {
             self.record.helper = self.connection.helper();
             let more = [("LXC_PID", pid.to_string())];
             self.plan.hooks.run(&self.plan.subject(), Moment::StartHost, &more)?;
-            self.record.is_started = true;
             self.state.write_record(&self.record).map_err(|error| chain(&error))?;
             launcher.say_go()?;
             launcher.executed()?;
+            // Not before: who enters the container could reach into an init that still has what it must give up.
+            self.record.is_started = true;
+            self.state.write_record(&self.record).map_err(|error| chain(&error))?;
             Ok((init, terminals))
         })();
         launcher.end();

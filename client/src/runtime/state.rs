@@ -49,7 +49,7 @@ pub(crate) struct Record {
     pub(crate) init: Option<Process>,
     /// The program that carries a plain user's network, where there is one.
     pub(crate) helper: Option<Process>,
-    /// Whether init has been told to go.
+    /// Whether init has become the container's program.
     pub(crate) is_started: bool,
     /// How the container ended, when it did not end well.
     pub(crate) end: Option<End>,

@@ -97,6 +97,7 @@ fn of_record(record: &Record, is_stopping: bool) -> Status {
     let state = match (init, monitor) {
         (Some(_), _) if is_stopping => State::Stopping,
         (Some(_), _) if record.is_started => State::Running,
+        (Some(_), Some(_)) => State::Starting,
         (_, Some(_)) if record.init.is_none() => State::Starting,
         (_, Some(_)) => State::Stopping,
         (_, None) => State::Aborted,
@@ -134,6 +135,7 @@ mod tests {
     fn the_state_follows_from_the_processes_that_exist() {
         let (here, gone) = (Process::current().unwrap(), gone());
         assert_eq!(state(here, None, false), State::Starting);
+        assert_eq!(state(here, Some(here), false), State::Starting);
         assert_eq!(state(here, Some(here), true), State::Running);
         assert_eq!(state(here, Some(gone), true), State::Stopping);
         assert_eq!(state(gone, Some(here), true), State::Running);
