@@ -100,6 +100,9 @@ measure() {
     python3 - "${3:-create}_$1 ${4:-c1}" "$work/$1.$2" "$work/out" <<'PYTHON'
 import os, sys, time
 command, results, out = sys.argv[1:]
+# What an earlier command said is not this one's to throw away.
+if os.path.exists(out):
+    os.unlink(out)
 began = time.monotonic()
 child = os.spawnlp(os.P_NOWAIT, "bash", "bash", "-c", f"{command} >{out} 2>&1")
 _, status, usage = os.wait4(child, 0)
