@@ -73,13 +73,7 @@ impl Hooks {
     /// Runs the hooks of a moment here, one after the other, up to the first that fails. `more` goes to their
     /// environment.
     pub(crate) fn run(&self, subject: &Subject<'_>, moment: Moment, more: &[(&str, String)]) -> Result<(), String> {
-        for command in self.of(moment) {
-            let mut process = Command::new(SHELL);
-            process.args(self.arguments(command, subject.name, "lxc", moment.name(), &[]));
-            process.envs(self.environment(subject, "lxc", moment.name())).envs(more.iter().cloned());
-            finish(process, &format!("lxc.hook.{}", moment.name()), command)?;
-        }
-        Ok(())
+        self.run_in(&|| Command::new(SHELL), subject, moment, more)
     }
 
     /// The same in the container, with nothing of the host's environment.
@@ -89,10 +83,24 @@ impl Hooks {
         moment: Moment,
         more: &[(&str, String)],
     ) -> Result<(), String> {
+        let shell = || {
+            let mut shell = Command::new(SHELL);
+            shell.env_clear().env("PATH", super::plan::PATH);
+            shell
+        };
+        self.run_in(&shell, subject, moment, more)
+    }
+
+    fn run_in(
+        &self,
+        shell: &dyn Fn() -> Command,
+        subject: &Subject<'_>,
+        moment: Moment,
+        more: &[(&str, String)],
+    ) -> Result<(), String> {
         for command in self.of(moment) {
-            let mut process = Command::new(SHELL);
+            let mut process = shell();
             process.args(self.arguments(command, subject.name, "lxc", moment.name(), &[]));
-            process.env_clear().env("PATH", super::plan::PATH);
             process.envs(self.environment(subject, "lxc", moment.name())).envs(more.iter().cloned());
             finish(process, &format!("lxc.hook.{}", moment.name()), command)?;
         }
