@@ -1,5 +1,7 @@
 //! Which keys an image's own configuration may set.
 
+mod mounts;
+
 use std::path::{Component, Path};
 
 use formats::lxc_config::{ConfigLine, LxcConfig};
@@ -11,9 +13,7 @@ use super::placeholders::TEMPLATE_CONFIG;
 /// gives back what the common configuration took away. So what is not on this list is refused, unless the user
 /// names the key in `allowed`.
 pub fn check_config(text: &str, allowed: &[String]) -> Result<(), PolicyError> {
-    if let Some(found) = text.chars().find(|c| c.is_control() && !"\n\t\r".contains(*c)) {
-        return Err(PolicyError::Control { found });
-    }
+    check_characters(text)?;
     for line in LxcConfig::parse(text).lines {
         match &line {
             ConfigLine::Item { key, value } => {
@@ -35,11 +35,18 @@ pub fn check_fstab(text: &str, allowed: &[String]) -> Result<(), PolicyError> {
     if allowed.iter().any(|key| key == FSTAB_KEY) {
         return Ok(());
     }
+    check_characters(text)?;
     let entries = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     for entry in entries {
-        check_mount(entry).map_err(|reason| PolicyError::of(FSTAB_KEY, entry, reason))?;
+        mounts::check(entry).map_err(|reason| PolicyError::of(FSTAB_KEY, entry, reason))?;
     }
     Ok(())
+}
+
+/// Refuses what is a blank or the end of a line for some readers and not for others.
+fn check_characters(text: &str) -> Result<(), PolicyError> {
+    let is_foreign = |c: &char| (c.is_control() || c.is_whitespace()) && !"\n\t ".contains(*c);
+    text.chars().find(is_foreign).map_or(Ok(()), |found| Err(PolicyError::Character { found }))
 }
 
 fn check_item(key: &str, value: &str) -> Result<(), &'static str> {
@@ -48,7 +55,9 @@ fn check_item(key: &str, value: &str) -> Result<(), &'static str> {
         "lxc.cap.drop" if value.is_empty() => Err("it gives capabilities back"),
         "lxc.tty.dir" | "lxc.devttydir" if !is_inside(value) => Err("it leaves the container's /dev"),
         "lxc.mount.auto" => check_auto(value),
-        "lxc.mount.entry" => check_mount(value),
+        "lxc.mount.entry" => mounts::check(value),
+        // A name alone means the value that this variable has on the host.
+        "lxc.environment" if !value.contains('=') => Err("it takes a variable from the host"),
         key if HARMLESS.contains(&key) => Ok(()),
         _ => Err("it is not among the keys an image may set"),
     }
@@ -65,20 +74,6 @@ fn check_include(value: &str) -> Result<(), &'static str> {
 fn check_auto(value: &str) -> Result<(), &'static str> {
     let known = value.split_ascii_whitespace().all(|mount| AUTOMATIC.contains(&mount));
     if known { Ok(()) } else { Err("it makes more of the host writable than is usual") }
-}
-
-/// A file system without a source on the host, mounted inside the container.
-fn check_mount(entry: &str) -> Result<(), &'static str> {
-    let fields: Vec<&str> = entry.split_ascii_whitespace().collect();
-    let [_, target, kind, rest @ ..] = &fields[..] else { return Err("it is no mount entry") };
-    let options = rest.first().copied().unwrap_or_default();
-    if !is_inside(target) {
-        return Err("it mounts outside of the container");
-    }
-    if !MOUNTABLE.contains(kind) || options.split(',').any(|option| ["bind", "rbind"].contains(&option)) {
-        return Err("it shows a part of the host to the container");
-    }
-    Ok(())
 }
 
 /// A relative path without `..`.
@@ -109,9 +104,9 @@ pub enum PolicyError {
         /// The line.
         line: String,
     },
-    /// A control character, which liblxc and we could read differently.
-    #[error("the image's configuration contains the control character {found:?}")]
-    Control {
+    /// A character that liblxc and we could read differently.
+    #[error("the image's configuration contains the control character or foreign blank {found:?}")]
+    Character {
         /// The character.
         found: char,
     },
@@ -126,7 +121,7 @@ impl PolicyError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Key { key, .. } => Some(format!("if you trust this image with it, add `--allow-config-key {key}`")),
-            Self::Malformed { .. } | Self::Control { .. } => None,
+            Self::Malformed { .. } | Self::Character { .. } => None,
         }
     }
 }
@@ -162,8 +157,6 @@ const AUTOMATIC: &[&str] = &["cgroup", "cgroup:mixed", "cgroup:ro", "proc", "pro
 /// Ends of the names of what distributions include: `debian.common.conf`, `userns.conf`. Others of the same directory
 /// relax what these restrict, as `nesting.conf` does.
 const INCLUDABLE: &[&str] = &["common.conf", "userns.conf"];
-/// File systems that show nothing of the host.
-const MOUNTABLE: &[&str] = &["devpts", "mqueue", "tmpfs"];
 const FSTAB_KEY: &str = "lxc.mount.fstab";
 
 #[cfg(test)]
@@ -205,6 +198,7 @@ mod tests {
             "lxc.rootfs.path = /",
             "lxc.apparmor.profile = unconfined",
             "lxc.tty.dir = ../../etc",
+            "lxc.environment = SSH_AUTH_SOCK",
             "lxc.log.file = /etc/cron.d/x",
             "lxc.hook",
             "lxc.hook .pre-start = x",
@@ -215,8 +209,19 @@ mod tests {
 
     #[test]
     fn characters_that_two_parsers_could_read_differently_are_refused() {
-        for text in ["lxc.arch = x\0", "# a\u{b}lxc.hook.start = x", "lxc.arch = \u{1b}[2J"] {
-            assert!(matches!(refused(text), PolicyError::Control { .. }), "{text:?}");
+        for text in [
+            "lxc.arch = x\0",
+            "# a\u{b}lxc.hook.start = x",
+            "lxc.arch = \u{1b}[2J",
+            "# a\rlxc.hook.start = x",
+            "#\u{85}x",
+        ] {
+            assert!(matches!(refused(text), PolicyError::Character { .. }), "{text:?}");
+        }
+        for text in
+            ["/ srv\rtmpfs none bind 0 0", "\u{c}# x overlay lowerdir=/,upperdir=/tmp", "# a\u{2028}/ srv none bind"]
+        {
+            assert!(matches!(check_fstab(text, &[]), Err(PolicyError::Character { .. })), "{text:?}");
         }
     }
 

@@ -58,7 +58,7 @@ impl Line {
     fn parse(line: &str, rootfs: &Backing) -> Result<Self, ConfigProblem> {
         let bad =
             |expected| ConfigProblem::Value { key: "lxc.mount.entry".to_owned(), expected, found: line.to_owned() };
-        let mut fields = line.split_whitespace().map(unescape);
+        let mut fields = line.split([' ', '\t']).filter(|field| !field.is_empty()).map(unescape);
         let (Some(source), Some(target), Some(kind)) = (fields.next(), fields.next(), fields.next()) else {
             return Err(bad("`SOURCE TARGET TYPE OPTIONS`"));
         };

@@ -168,11 +168,25 @@ fn lies_of_settings(host: &str) -> Vec<Lie> {
             Contained,
         ),
         ("a config that runs a program", bookworm().member("config", "lxc.hook.start = /bin/sh\n"), Refused("hook")),
-        ("a config that reads the host", bookworm().member("config", format!("lxc.include = {secret}\n")), Refused("")),
+        (
+            "a config that reads the host",
+            bookworm().member("config", format!("lxc.include = {secret}\n")),
+            Refused("includes"),
+        ),
         (
             "an fstab that shows the host",
             bookworm().member("fstab", format!("{host} srv none bind 0 0\n")),
-            Refused(""),
+            Refused("shows a part of the host"),
+        ),
+        (
+            "an fstab whose fields end where only some readers see it",
+            bookworm().member("fstab", format!("{host} srv\rtmpfs none bind 0 0\n")),
+            Refused("foreign blank"),
+        ),
+        (
+            "a mount with an option that liblxc takes for another",
+            bookworm().member("config", format!("lxc.mount.entry = {host} srv tmpfs bindx 0 0\n")),
+            Refused("shows a part of the host"),
         ),
         (
             "a file longer than the longest allowed template",
