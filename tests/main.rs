@@ -14,6 +14,7 @@ mod idmap;
 mod incus;
 mod key_change;
 mod lxc_api;
+mod names;
 mod nginx;
 mod python_lxc;
 mod quickstart;

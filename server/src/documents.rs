@@ -1,5 +1,6 @@
 //! The documents of a generation, made from builds: values in, bytes out.
 
+mod aliases;
 pub mod classic;
 pub mod images;
 pub mod streams;

@@ -37,7 +37,7 @@ pub struct Introduction {
 /// Asks a server which certificate signs its index, and checks that it does. A signature names the subkey that made
 /// it, so the certificate is looked up by that, as OpenPGP key servers are asked (draft-shaw-openpgp-hkp-00).
 pub fn introduce(repository: &Repository, channel: &Name, now: Timestamp) -> Result<Introduction, RepositoryError> {
-    let limit = repository.fetcher.limits().root_document_bytes;
+    let limit = repository.fetcher.limits().certificate_bytes;
     let signed = repository.document(layout::SIGNED_INDEX, limit)?;
     for issuer in verified::claimed_issuers(&signed)? {
         let Ok(bytes) = repository.shared_document(&format!("pks/lookup?op=get&options=mr&search=0x{issuer}")) else {

@@ -129,8 +129,8 @@ fn plain_http_is_not_trusted_for_its_tls_certificate() {
 #[test]
 fn an_endless_index_ends_at_its_limit() {
     let (server, host) = world();
-    server.put(layout::SIGNED_INDEX, vec![b'-'; 8 << 20]);
-    host.run("fetch debian/12").refuses("is larger than 1048576 bytes");
+    server.put(layout::SIGNED_INDEX, vec![b'-'; 32 << 20]);
+    host.run("fetch debian/12").refuses("is larger than 16777216 bytes");
     nothing_came_of_it(&host);
 }
 

@@ -8,8 +8,11 @@ use std::time::Duration;
 pub struct Limits {
     /// Bytes of a products file. The largest known, that of images.linuxcontainers.org, has 2 MiB.
     pub document_bytes: u64,
-    /// Bytes of the signed root document, which is read before anything vouches for it.
+    /// Bytes of the signed root document, which is read before anything vouches for it. It takes about 40 for each
+    /// image, so this is enough for four hundred thousand.
     pub root_document_bytes: u64,
+    /// Bytes of a certificate.
+    pub certificate_bytes: u64,
     /// Bytes of a file, whatever its parent document announces.
     pub file_bytes: u64,
     /// How long a connection, with its TLS handshake, may take.
@@ -35,7 +38,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             document_bytes: 64 * MIB,
-            root_document_bytes: MIB,
+            root_document_bytes: 16 * MIB,
+            certificate_bytes: MIB,
             file_bytes: 16 * 1024 * MIB,
             connect_timeout: Duration::from_secs(15),
             read_timeout: Duration::from_secs(30),

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, HashSet};
 
 use formats::delta::DeltaKind;
 use formats::digest::{FileDigest, Sha256};
-use formats::image::ImageId;
 use formats::layout;
 use formats::name::Name;
 use formats::record::{BuildFile, BuildRecord};
 use formats::streams::{Item, Product, Products, ProductsEntry, Version, ftype};
 use formats::time::Timestamp;
 
+use super::aliases::CurrentReleases;
 use crate::catalog::CatalogEntry;
 use crate::delta::Deltas;
 use crate::store::BuildId;
@@ -24,9 +24,11 @@ pub fn products(builds: &[&CatalogEntry], deltas: &Deltas) -> Products {
     // newest build keeps it; an older one with the same bytes is offered to other clients only.
     let mut named = HashSet::new();
     let listed: HashSet<BuildId> = newest_first.iter().map(|record| BuildId::of(record)).collect();
+    let current = CurrentReleases::of(newest_first.iter().copied());
     let mut products = BTreeMap::new();
     for record in newest_first {
-        let product = products.entry(record.image.product_name()).or_insert_with(|| product(record));
+        let new = || product(record, &current);
+        let product = products.entry(record.image.product_name()).or_insert_with(new);
         let mut version = version(record, &mut named);
         version.items.extend(DeltaKind::ALL.into_iter().filter_map(|kind| delta(record, kind, deltas, &listed)));
         product.versions.insert(record.serial.to_string(), version);
@@ -76,10 +78,10 @@ fn empty(like: &Products) -> Products {
 }
 
 /// An image as its newest build describes it.
-fn product(newest: &BuildRecord) -> Product {
+fn product(newest: &BuildRecord, current: &CurrentReleases) -> Product {
     let image = &newest.image;
     Product {
-        aliases: aliases(image, &newest.aliases).join(","),
+        aliases: current.aliases(image, &newest.aliases).join(","),
         arch: image.arch.to_string(),
         os: newest.os.clone(),
         release: image.release.to_string(),
@@ -135,25 +137,6 @@ fn delta(record: &BuildRecord, kind: DeltaKind, deltas: &Deltas, listed: &HashSe
     Some((name, item))
 }
 
-/// The other names of an image: the aliases of its record and its own name, each also with the variant. A name without
-/// a variant means the default one, so it is given to no other.
-fn aliases(image: &ImageId, others: &[String]) -> Vec<String> {
-    let own = format!("{}/{}", image.distribution, image.release);
-    let suffix = format!("/{}", image.variant);
-    let is_default = image.variant.as_str() == ImageId::DEFAULT_VARIANT;
-    let mut all = Vec::new();
-    for name in std::iter::once(&own).chain(others) {
-        let name = name.strip_suffix(&suffix).unwrap_or(name);
-        let plain = is_default.then(|| name.to_owned());
-        for alias in std::iter::once(format!("{name}{suffix}")).chain(plain) {
-            if !all.contains(&alias) {
-                all.push(alias);
-            }
-        }
-    }
-    all
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -206,19 +189,5 @@ pub(crate) mod tests {
         let split = by_distribution(&products(&[&debian, &alpine], &Deltas::default()));
         assert_eq!(split.keys().map(Name::as_str).collect::<Vec<_>>(), ["alpine", "debian"]);
         assert!(split.values().all(|products| products.products.len() == 1));
-    }
-
-    #[test]
-    fn a_name_without_a_variant_belongs_to_the_default_one() {
-        let others = ["debian/13".to_owned(), "debian/13/default".to_owned()];
-        assert_eq!(
-            aliases(&"debian/trixie/amd64/default".parse().unwrap(), &others),
-            ["debian/trixie/default", "debian/trixie", "debian/13/default", "debian/13"]
-        );
-        let others = ["debian/13".to_owned(), "debian/13/cloud".to_owned()];
-        assert_eq!(
-            aliases(&"debian/trixie/amd64/cloud".parse().unwrap(), &others),
-            ["debian/trixie/cloud", "debian/13/cloud"]
-        );
     }
 }
