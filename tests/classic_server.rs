@@ -119,10 +119,14 @@ fn its_images_are_listed_shown_fetched_and_kept_and_the_trust_is_said_each_time(
         assert!(said.stderr().contains(WARNING), "{line}: {said:?}");
     }
     host.run(&format!("fetch debian/bookworm --offline {source}")).succeeds();
+    host.run(&format!("fetch debian/bookworm@{BUILD} --offline {source}")).succeeds();
+    // It knows no short names, but what begins with this one.
+    let said = host.run(&format!("fetch debian {source}"));
+    said.fails_with(1, "did you mean `debian/bookworm`?");
     let requests = server.requests();
     let count = |end: &str| requests.iter().filter(|path| path.ends_with(end)).count();
     // No level but the newest is tried before the index that has none.
-    assert_eq!((count("index-system.7") + count("index-user.7"), count(".4"), count("rootfs.tar.xz")), (3, 0, 1));
+    assert_eq!((count("index-system.7") + count("index-user.7"), count(".4"), count("rootfs.tar.xz")), (4, 0, 1));
     // What TLS vouched for is nothing to somebody who has a key.
     let pinned = format!("{} --fingerprint {}", server.source(), "A".repeat(40));
     host.run(&format!("fetch debian/bookworm --offline {pinned}")).fails_with(1, "no undamaged build");

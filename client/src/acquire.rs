@@ -1,6 +1,7 @@
 //! From what a person asks for to two verified files.
 
 mod arriving;
+mod cached;
 mod changes;
 mod download;
 mod error;
@@ -11,7 +12,6 @@ use std::fs::File;
 use std::path::Path;
 use std::string::FromUtf8Error;
 
-use formats::arch::Arch;
 use formats::compat::{CompatLevel, Mode};
 use formats::image::{ImageId, ImageQuery};
 use formats::index::{BuildName, Index};
@@ -29,6 +29,7 @@ use crate::remote::Trust;
 use crate::repository::{Repository, RepositoryError};
 use crate::state::RemoteState;
 
+use cached::Cached;
 pub use error::AcquireError;
 pub use rootfs::{ReadError, Rootfs};
 
@@ -118,15 +119,15 @@ impl Source<'_> {
         policy: Policy,
         has_tree: HasTree<'_>,
     ) -> Result<Acquired<'_>, AcquireError> {
-        let cached = self.cached(query)?;
-        if let (Some(current), Policy::Flush) = (&cached, policy) {
+        let entries = self.cache.entries_of(self.repository.origin())?;
+        let cached = Cached::find(&entries, query);
+        if let (Some(cached), Policy::Flush) = (&cached, policy) {
             self.narrator.tell(Step::Flushing);
-            let entry = self.entry(&current.image);
-            let _lock = entry.lock()?;
-            entry.flush()?;
+            let _lock = cached.entry.lock()?;
+            cached.entry.flush()?;
         }
-        if let Some(current) = &cached
-            && let Some(acquired) = self.without_server(current, query, policy, has_tree)?
+        if let Some(cached) = &cached
+            && let Some(acquired) = self.without_server(cached, policy, has_tree)?
         {
             return Ok(acquired);
         }
@@ -134,6 +135,7 @@ impl Source<'_> {
             return Err(AcquireError::NotCached {
                 query: query.clone(),
                 server: self.repository.origin().url.to_string(),
+                near: cached::near(&entries, query),
             });
         }
         self.narrator.tell(Step::Index);
@@ -145,12 +147,12 @@ impl Source<'_> {
             Some(files) => {
                 self.narrator.tell(Step::UpToDate);
                 self.narrator.tell(Step::Cached);
-                if query.serial.is_none() {
+                if query.build.is_none() {
                     entry.set_current(&self.fresh(build, &files.metadata))?;
                 }
                 self.acquired(files, entry, Some(lock))?
             }
-            None => self.fetch(build, query.serial.is_some(), entry, lock)?,
+            None => self.fetch(build, query.build.is_some(), entry, lock)?,
         };
         self.cache.adopt()?;
         Ok(acquired)
@@ -218,53 +220,41 @@ impl Source<'_> {
         Ok(index)
     }
 
-    /// The cached image that the query asks for.
-    fn cached(&self, query: &ImageQuery) -> Result<Option<CurrentBuild>, AcquireError> {
-        let current = self.cache.current(self.repository.origin())?;
-        let host = Arch::host();
-        let wanted = |one: &CurrentBuild| query.matches(&one.image, one.aliases.iter().map(String::as_str), host);
-        Ok(current.into_iter().find(wanted))
-    }
-
     /// A cached build, if the policy allows its use without asking the server.
     fn without_server(
         &self,
-        current: &CurrentBuild,
-        query: &ImageQuery,
+        cached: &Cached<'_>,
         policy: Policy,
         has_tree: HasTree<'_>,
     ) -> Result<Option<Acquired<'_>>, AcquireError> {
-        let entry = self.entry(&current.image);
-        let pinned = query.serial.as_ref().and_then(|serial| BuildName::new(serial.as_str()));
-        let is_fresh = self.now <= current.fresh_until;
-        let wanted = match (pinned, policy) {
-            (_, Policy::Refresh | Policy::Flush) => None,
-            // A build never changes, so a pinned one is never out of date.
-            (Some(pinned), Policy::Fresh | Policy::Force | Policy::Offline) => Some(pinned),
-            (None, Policy::Fresh) if !is_fresh => None,
-            (None, Policy::Fresh | Policy::Force | Policy::Offline) => Some(current.build.clone()),
-        };
-        let Some(wanted) = wanted else {
-            if policy == Policy::Fresh {
+        let Cached { entry, image, build, fresh_until } = cached;
+        let is_fresh = fresh_until.is_none_or(|until| self.now <= until);
+        match policy {
+            Policy::Flush => return Ok(None),
+            // There is no newer one of a build that was asked for by its name.
+            Policy::Refresh if fresh_until.is_some() => return Ok(None),
+            Policy::Fresh if !is_fresh => {
                 self.narrator.tell(Step::Expired);
+                return Ok(None);
             }
-            return Ok(None);
-        };
-        let mut opened = self.open(&entry, &wanted, has_tree)?;
+            Policy::Fresh | Policy::Refresh | Policy::Force | Policy::Offline => {}
+        }
+        let mut opened = self.open(entry, build, has_tree)?;
         let mut lock = None;
         if matches!(&opened, Some(Opened { rootfs: OpenedRootfs::Compressed(_), .. })) {
             // Perhaps somebody is decoding it right now.
             lock = Some(entry.lock()?);
-            opened = self.open(&entry, &wanted, has_tree)?;
+            opened = self.open(entry, build, has_tree)?;
         }
         let Some(opened) = opened else { return Ok(None) };
-        let acquired = self.acquired(opened, entry, lock)?;
-        if policy == Policy::Offline && !is_fresh {
+        let acquired = self.acquired(opened, self.entry(image), lock)?;
+        if let Some(until) = fresh_until
+            && policy == Policy::Offline
+            && !is_fresh
+        {
             self.narrator.printer().warn(format_args!(
-                "the cached build `{}` of `{}` should have been refreshed by {}; using it because of `--offline`",
-                wanted.as_str(),
-                current.image,
-                current.fresh_until
+                "the cached build `{}` of `{image}` should have been refreshed by {until}; using it because of `--offline`",
+                build.as_str(),
             ));
         }
         self.narrator.tell(Step::Cached);

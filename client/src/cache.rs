@@ -77,8 +77,12 @@ impl Cache {
 
     /// The images of an origin that are cached.
     pub fn current(&self, origin: &Origin) -> Result<Vec<CurrentBuild>, CacheError> {
-        let entries = entry::below(&self.root.join(IMAGES).join(origin.key()), self.owner)?;
-        Ok(entries.iter().filter_map(Entry::current).collect())
+        Ok(self.entries_of(origin)?.iter().filter_map(Entry::current).collect())
+    }
+
+    /// What is kept of the images of an origin.
+    pub fn entries_of(&self, origin: &Origin) -> Result<Vec<Entry>, CacheError> {
+        entry::below(&self.root.join(IMAGES).join(origin.key()), self.owner)
     }
 
     /// Where a download of a file of an origin goes until it is complete.

@@ -1,6 +1,6 @@
 //! The images of a server, and how one build is found among them.
 
-use std::collections::BTreeSet;
+pub(crate) mod near;
 
 use formats::arch::Arch;
 use formats::delta::DeltaKind;
@@ -156,40 +156,24 @@ impl Catalog {
         let host = Arch::host();
         let found =
             self.images.iter().find(|image| query.matches(&image.id, image.aliases.iter().map(String::as_str), host));
-        found.ok_or_else(|| NotFound::Image { name: query.name(), near: self.near(&query.name()) })
+        found.ok_or_else(|| NotFound::Image {
+            name: query.name(),
+            near: near::names(&query.name(), self.images.iter().map(|image| (&image.id, image.aliases.as_slice()))),
+        })
     }
 
     /// The build that a query asks for: the newest, or the one whose serial it names.
     pub fn find(&self, query: &ImageQuery) -> Result<&Build, NotFound> {
         let image = self.image(query)?;
-        let build = match &query.serial {
+        let build = match &query.build {
             None => image.builds.first(),
-            Some(serial) => image.builds.iter().find(|build| build.name.as_str() == serial.as_str()),
+            Some(wanted) => image.builds.iter().find(|build| build.name == *wanted),
         };
         build.ok_or_else(|| NotFound::Build {
             image: image.id.to_string(),
-            wanted: query.serial.as_ref().map(ToString::to_string),
-            there: image.builds.iter().take(NEAR).map(|build| build.name.as_str().to_owned()).collect(),
+            wanted: query.build.as_ref().map(|build| build.as_str().to_owned()),
+            there: image.builds.iter().take(NEWEST).map(|build| build.name.as_str().to_owned()).collect(),
         })
-    }
-
-    /// What may have been meant: the names closest to what was typed.
-    fn near(&self, typed: &str) -> Vec<String> {
-        let names: BTreeSet<String> = self
-            .images
-            .iter()
-            .flat_map(|Image { id, aliases, .. }| {
-                let short = format!("{}/{}", id.distribution, id.release);
-                [id.to_string(), short].into_iter().chain(aliases.iter().cloned())
-            })
-            .collect();
-        let mut scored: Vec<_> = names
-            .into_iter()
-            .map(|name| (strsim::jaro_winkler(typed, &name), name))
-            .filter(|(score, _)| *score > ALIKE)
-            .collect();
-        scored.sort_by(|(a, one), (b, other)| b.total_cmp(a).then_with(|| one.cmp(other)));
-        scored.into_iter().take(NEAR).map(|(_, name)| name).collect()
     }
 }
 
@@ -342,10 +326,8 @@ fn glob(pattern: &str, text: &str) -> bool {
     true
 }
 
-/// How many names a hint lists.
-const NEAR: usize = 3;
-/// From which similarity on a name is worth a hint; 1 is equality.
-const ALIKE: f64 = 0.8;
+/// How many builds a hint lists.
+const NEWEST: usize = 3;
 
 #[cfg(test)]
 mod tests {

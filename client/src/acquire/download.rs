@@ -34,6 +34,7 @@ impl Source<'_> {
         let metadata = read_metadata(&build.image, metadata)?;
         let cached = CachedBuild {
             image: build.image.clone(),
+            aliases: build.aliases.clone(),
             build: build.name.clone(),
             fetched: self.now,
             rootfs: match &had {

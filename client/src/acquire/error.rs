@@ -27,6 +27,8 @@ pub enum AcquireError {
         query: ImageQuery,
         /// The server.
         server: String,
+        /// Names like it that are.
+        near: Vec<String>,
     },
     /// The metadata tarball of an image is bad.
     #[error("the metadata of `{image}` is refused")]
@@ -53,6 +55,7 @@ impl AcquireError {
             Self::Repository(error) => error.hint(),
             Self::NotFound(error) => Some(error.hint()),
             Self::Cache(error) => Some(error.hint()),
+            Self::NotCached { near, .. } if !near.is_empty() => Some(format!("the cache has `{}`", near.join("`, `"))),
             Self::NotCached { query, .. } => Some(format!("without `--offline`, `rootcellar fetch {query}` gets it")),
             Self::Members { .. } | Self::Metadata { .. } => {
                 Some("the image is broken or hostile; tell the server's operator".to_owned())

@@ -42,6 +42,9 @@ pub struct CurrentBuild {
 pub struct CachedBuild {
     /// The image.
     pub image: ImageId,
+    /// What else the image was called when this build was fetched, so that a pinned build is found by these names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
     /// The build.
     #[serde(serialize_with = "write_build", deserialize_with = "read_build")]
     pub build: BuildName,
@@ -192,6 +195,7 @@ mod tests {
     fn build(name: &str) -> CachedBuild {
         CachedBuild {
             image: "debian/bookworm/amd64/default".parse().unwrap(),
+            aliases: vec![],
             build: BuildName::new(name).unwrap(),
             fetched: Timestamp::from_unix(0),
             rootfs: FileDigest::of(b"rootfs"),

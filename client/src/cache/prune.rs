@@ -46,14 +46,16 @@ impl Cache {
     }
 
     /// Removes builds that are not current (all of them with `everything`), files that no build needs, and what is
-    /// left of interrupted downloads.
+    /// left of interrupted downloads. Of an image whose builds were all asked for by name, the newest stays.
     pub fn prune(&self, everything: bool) -> Result<Pruned, CacheError> {
         let mut pruned = Pruned::default();
         let mut needed: BTreeSet<String> = BTreeSet::new();
         for (_, entry) in self.entries()? {
-            let current = entry.current().filter(|_| !everything).map(|current| current.build);
-            for build in entry.all() {
-                if current.as_ref() == Some(&build.build) {
+            let all = entry.all();
+            let newest = || all.iter().map(|build| build.build.clone()).max();
+            let kept = entry.current().map(|current| current.build).or_else(newest).filter(|_| !everything);
+            for build in &all {
+                if kept.as_ref() == Some(&build.build) {
                     let digests = [build.rootfs, build.metadata].into_iter().chain(build.tar);
                     needed.extend(digests.map(|digest| digest.sha256.to_string()));
                 } else {
@@ -61,7 +63,7 @@ impl Cache {
                     pruned.builds += 1;
                 }
             }
-            if current.is_none() {
+            if kept.is_none() {
                 entry.flush()?;
             }
             for directory in entry.directories().iter().filter(|directory| directory.is_dir()) {
@@ -148,7 +150,9 @@ mod tests {
             let [rootfs, metadata] = content;
             let fetched = Timestamp::from_unix(0);
             let (image, tar) = (image.clone(), None);
-            let stored = CachedBuild { image: image.clone(), build: build.clone(), fetched, rootfs, metadata, tar };
+            let aliases = vec![];
+            let stored =
+                CachedBuild { image: image.clone(), aliases, build: build.clone(), fetched, rootfs, metadata, tar };
             entry.store(&stored).unwrap();
             let current = CurrentBuild { image, aliases: vec![], build, fresh_until: fetched };
             entry.set_current(&current).unwrap();
@@ -167,6 +171,17 @@ mod tests {
         assert!(cache.verify().unwrap().iter().all(|check| check.sound));
         assert_eq!(cache.builds().unwrap().len(), 1);
         assert_eq!(cache.prune(false).unwrap(), Pruned::default());
+    }
+
+    #[test]
+    fn of_builds_that_were_asked_for_by_name_the_newest_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = cache(directory.path());
+        let entry = cache.entries_of(&origin()).unwrap().remove(0);
+        std::fs::remove_file(entry.directories()[0].join("current.json")).unwrap();
+        assert_eq!(cache.prune(false).unwrap().builds, 1);
+        let left = cache.builds().unwrap();
+        assert_eq!(left.iter().map(|(_, build, _)| build.build.as_str()).collect::<Vec<_>>(), ["20261124_0522"]);
     }
 
     #[test]

@@ -121,7 +121,9 @@ impl FromStr for ImageSpec {
     type Err = ParseImageIdError;
 
     fn from_str(text: &str) -> Result<Self, ParseImageIdError> {
-        Ok(match text.split_once(':') {
+        // Builds of classic servers have colons in their names.
+        let (name, _) = text.split_once('@').unwrap_or((text, ""));
+        Ok(match name.find(':').map(|colon| (&text[..colon], &text[colon + 1..])) {
             Some((remote, query)) => Self { remote: Some(remote.parse()?), query: query.parse()? },
             None => Self { remote: None, query: text.parse()? },
         })
@@ -148,6 +150,8 @@ mod tests {
         assert_eq!(spec.remote.unwrap().as_str(), "home");
         assert_eq!(spec.query.to_string(), "debian/12@20261123_0522");
         assert_eq!("debian".parse::<ImageSpec>().unwrap().remote, None);
+        let classic: ImageSpec = "debian/12@20261120_07:42".parse().unwrap();
+        assert_eq!((classic.remote, classic.query.to_string().as_str()), (None, "debian/12@20261120_07:42"));
         assert!("../x:debian".parse::<ImageSpec>().is_err());
     }
 

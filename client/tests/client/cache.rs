@@ -88,6 +88,27 @@ fn a_newer_build_is_fetched_and_a_pinned_one_stays_available() {
     host.run("fetch debian/12 --offline").succeeds();
 }
 
+#[test]
+fn a_build_asked_for_by_its_serial_is_kept_and_used_without_the_server() {
+    let old = bookworm().serial(&serial(60));
+    let mut server = Server::publishing(std::slice::from_ref(&old));
+    server.add(bookworm(), Claims::fresh(5));
+    let host = Host::trusting(&server);
+    let pinned = format!("fetch debian/12@{}", serial_of(&old));
+    host.run(&pinned).succeeds();
+    let asked = server.requests("");
+    host.run("cache prune").succeeds();
+    let said = host.run(&format!("{pinned} --offline")).succeeds();
+    assert!(!said.stderr.contains("should have been refreshed"), "{}", said.stderr);
+    host.run(&pinned).succeeds();
+    assert_eq!(server.requests(""), asked);
+    // It is no answer to the question for the newest build.
+    let refused = host.run("fetch debian/12 --offline").refuses("no undamaged build");
+    assert!(refused.stderr.contains(&format!("`debian/12@{}`", serial_of(&old))), "{}", refused.stderr);
+    let refused = host.run("fetch debain/12 --offline").refuses("no undamaged build");
+    assert!(refused.stderr.contains("the cache has `debian/12`"), "{}", refused.stderr);
+}
+
 fn serial_of(image: &FakeImage) -> String {
     image.record().serial.to_string()
 }

@@ -6,8 +6,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::arch::{Arch, ParseArchError};
+use crate::index::BuildName;
 use crate::name::{Name, ParseNameError};
-use crate::serial::{ParseSerialError, Serial};
+use crate::serial::ParseSerialError;
 use crate::text;
 
 /// An image: `debian/trixie/amd64/default`. Each part is a [`Name`] or an [`Arch`], so an id is always a safe
@@ -42,9 +43,7 @@ impl ImageId {
         let mut parts = text.split(separator);
         let parts = [parts.next(), parts.next(), parts.next(), parts.next(), parts.next()];
         let [Some(distribution), Some(release), Some(arch), Some(variant), None] = parts else {
-            return Err(ParseImageIdError::Shape {
-                found: text.chars().take(120).flat_map(char::escape_debug).collect(),
-            });
+            return Err(ParseImageIdError::Shape { found: shortened(text) });
         };
         Ok(Self {
             distribution: distribution.parse()?,
@@ -87,13 +86,14 @@ impl fmt::Display for ImageId {
 /// What a person types for an image: an alias or part of an id, with an optional build.
 ///
 /// `debian`, `debian/12`, `debian/bookworm/arm64`, `debian/bookworm/cloud`, `debian/bookworm/amd64/cloud`, each
-/// optionally followed by `@20261123_0522`. It is resolved against the products a server signed.
+/// optionally followed by `@20261123_0522`, or what else a server calls a build. It is resolved against the products a
+/// server signed, or the index of a classic one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageQuery {
     /// The parts between slashes, at least one, at most four.
     parts: Vec<Name>,
     /// The build asked for; the newest when absent.
-    pub serial: Option<Serial>,
+    pub build: Option<BuildName>,
 }
 
 impl ImageQuery {
@@ -125,17 +125,18 @@ impl FromStr for ImageQuery {
     type Err = ParseImageIdError;
 
     fn from_str(text: &str) -> Result<Self, ParseImageIdError> {
-        let (name, serial) = match text.split_once('@') {
-            Some((name, serial)) => (name, Some(serial.parse()?)),
+        let (name, build) = match text.split_once('@') {
+            Some((name, build)) => {
+                let bad = || ParseImageIdError::Build { found: shortened(build) };
+                (name, Some(BuildName::new(build).ok_or_else(bad)?))
+            }
             None => (text, None),
         };
         let parts = name.split('/').map(str::parse).collect::<Result<Vec<Name>, _>>()?;
         if parts.len() > 4 {
-            return Err(ParseImageIdError::Shape {
-                found: text.chars().take(120).flat_map(char::escape_debug).collect(),
-            });
+            return Err(ParseImageIdError::Shape { found: shortened(text) });
         }
-        Ok(Self { parts, serial })
+        Ok(Self { parts, build })
     }
 }
 
@@ -144,14 +145,14 @@ impl From<&ImageId> for ImageQuery {
         let arch = id.arch.as_str().parse().ok();
         let parts =
             [Some(id.distribution.clone()), Some(id.release.clone()), arch, Some(id.variant.clone())].into_iter();
-        Self { parts: parts.flatten().collect(), serial: None }
+        Self { parts: parts.flatten().collect(), build: None }
     }
 }
 
 impl fmt::Display for ImageQuery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name())?;
-        self.serial.iter().try_for_each(|serial| write!(f, "@{serial}"))
+        self.build.iter().try_for_each(|build| write!(f, "@{}", build.as_str()))
     }
 }
 
@@ -170,9 +171,20 @@ pub enum ParseImageIdError {
     /// An architecture nobody knows.
     #[error(transparent)]
     Arch(#[from] ParseArchError),
-    /// What follows `@` is not a serial.
+    /// What follows `@` is not a serial, where only our own builds are meant.
     #[error(transparent)]
     Serial(#[from] ParseSerialError),
+    /// What follows `@` is no name of a build of any server.
+    #[error("expected the name of a build after `@`, such as `20261123_0522`, found `{found}`")]
+    Build {
+        /// What was there instead.
+        found: String,
+    },
+}
+
+/// Foreign text as an error may show it.
+fn shortened(text: &str) -> String {
+    text.chars().take(120).flat_map(char::escape_debug).collect()
 }
 
 /// Matches `[ARCH][/VARIANT]` against an id.
@@ -251,8 +263,13 @@ mod tests {
     #[test]
     fn a_query_can_pin_a_build() {
         let query: ImageQuery = "debian/12@20261123_0522".parse().unwrap();
-        assert_eq!(query.serial.as_ref().unwrap().as_str(), "20261123_0522");
+        assert_eq!(query.build.as_ref().unwrap().as_str(), "20261123_0522");
         assert_eq!(query.to_string(), "debian/12@20261123_0522");
-        assert!("debian@yesterday".parse::<ImageQuery>().is_err());
+        let classic: ImageQuery = "debian/12@20261123_05:22".parse().unwrap();
+        assert_eq!(classic.to_string(), "debian/12@20261123_05:22");
+        for bad in ["debian@", "debian@../x", "debian@a/b"] {
+            let error = bad.parse::<ImageQuery>().unwrap_err();
+            assert!(matches!(error, ParseImageIdError::Build { .. }), "{bad}: {error}");
+        }
     }
 }
