@@ -19,28 +19,21 @@ pub enum OutputFormat {
 /// A table for people: a header and rows, columns aligned left with two spaces between them, no borders. Values are
 /// shown as one line each and cannot steer the terminal.
 ///
-/// A listing may have a hundred thousand rows, so cells lie one after the other in one text.
+/// A listing may have a hundred thousand rows, so cells lie one after the other in one text, each with an end of a line
+/// behind it, which none of them holds.
 #[derive(Clone, Debug)]
 pub struct Table {
     text: String,
-    cells: Vec<Cell>,
     /// How wide each column is.
     widths: Vec<usize>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Cell {
-    /// How many bytes its text has.
-    bytes: u32,
-    /// How many columns of a terminal it takes.
-    columns: u32,
+    rows: usize,
 }
 
 impl Table {
     /// A table without rows.
     pub fn new<T: AsRef<str>>(header: impl IntoIterator<Item = T>) -> Self {
         let header: Vec<T> = header.into_iter().collect();
-        let mut table = Self { text: String::new(), cells: Vec::new(), widths: vec![0; header.len().max(1)] };
+        let mut table = Self { text: String::new(), widths: vec![0; header.len().max(1)], rows: 0 };
         table.row(header);
         table
     }
@@ -51,23 +44,23 @@ impl Table {
         for width in &mut self.widths {
             let value = values.next();
             let value = value.as_ref().map(AsRef::as_ref).unwrap_or_default();
-            let (bytes, columns) = if is_plain_line(value) {
+            let columns = if is_plain_line(value) {
                 self.text.push_str(value);
-                (value.len(), value.len())
+                value.len()
             } else {
                 let plain = plain_line(value);
                 self.text.push_str(&plain);
-                (plain.len(), plain.width())
+                plain.width()
             };
+            self.text.push('\n');
             *width = (*width).max(columns);
-            let number = |number| u32::try_from(number).unwrap_or(u32::MAX);
-            self.cells.push(Cell { bytes: number(bytes), columns: number(columns) });
         }
+        self.rows += 1;
     }
 
     /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
-        self.cells.len() <= self.widths.len()
+        self.rows <= 1
     }
 
     /// The lines of the table, the header first, without trailing blanks.
@@ -81,17 +74,16 @@ impl Table {
     /// Writes these lines, many at once.
     pub fn write_to(&self, sink: &mut dyn Write) -> io::Result<()> {
         let mut lines = String::with_capacity(AT_ONCE_BYTES * 2);
-        let mut rest = self.text.as_str();
-        for row in self.cells.chunks(self.widths.len()) {
+        let mut cells = self.text.lines();
+        for _ in 0..self.rows {
             let mut blanks = 0;
-            for (cell, width) in row.iter().zip(&self.widths) {
-                let (value, others) = rest.split_at_checked(cell.bytes as usize).unwrap_or((rest, ""));
-                rest = others;
-                if !value.is_empty() {
+            for (width, cell) in self.widths.iter().zip(cells.by_ref()) {
+                if !cell.is_empty() {
                     push_blanks(&mut lines, std::mem::take(&mut blanks));
-                    lines.push_str(value);
+                    lines.push_str(cell);
                 }
-                blanks += width + GAP - cell.columns as usize;
+                let columns = if cell.is_ascii() { cell.len() } else { cell.width() };
+                blanks += width + GAP - columns;
             }
             lines.truncate(lines.trim_end_matches(' ').len());
             lines.push('\n');

@@ -172,6 +172,9 @@ pub enum SetupError {
     /// TLS cannot be set up.
     #[error("cannot set up TLS")]
     Tls(#[from] rustls::Error),
+    /// The given certificates cannot be used.
+    #[error("cannot use the certificates to trust")]
+    Verifier(#[from] rustls::client::VerifierBuilderError),
     /// The HTTP client cannot be set up.
     #[error("cannot set up the HTTP client")]
     Client(#[from] reqwest::Error),

@@ -3,7 +3,9 @@
 
 use std::process::Command;
 
-use crate::cellar::{fetcher, quick};
+use rootcellar_transfer::{Fetcher, FetcherOptions};
+
+use crate::cellar::quick;
 use crate::server::{Reply, Server};
 
 /// Whether a fetch of `url` in an environment with these variables succeeds, and what it said. Needs a test with
@@ -22,7 +24,9 @@ pub(crate) fn fetch_in(variables: &[(&str, &str)], url: &str) -> (bool, String) 
 #[tokio::test]
 #[ignore = "run by other tests, which set its environment"]
 async fn fetch_as_told() {
-    let document = fetcher(quick()).document(&std::env::var(URL).unwrap(), 100).await.unwrap();
+    let given = std::env::var_os(CA_FILE).map(std::path::PathBuf::from);
+    let options = FetcherOptions { limits: quick(), ca_file: given, ..FetcherOptions::default() };
+    let document = Fetcher::new(options).unwrap().document(&std::env::var(URL).unwrap(), 100).await.unwrap();
     eprintln!("fetched `{}`", String::from_utf8(document).unwrap());
 }
 
@@ -43,3 +47,5 @@ async fn this_machine_is_never_asked_through_a_proxy() {
 }
 
 const URL: &str = "ROOTCELLAR_TEST_URL";
+/// A file of certificates to trust besides those of the system.
+pub(crate) const CA_FILE: &str = "ROOTCELLAR_TEST_CA_FILE";

@@ -9,7 +9,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 
 use crate::cellar::{Cellar, content, quick};
-use crate::environment::fetch_in;
+use crate::environment::{CA_FILE, fetch_in};
 use crate::server::{Reply, Server};
 
 /// A certificate authority of our own.
@@ -110,4 +110,17 @@ async fn the_authorities_of_the_system_can_be_named_by_ssl_cert_file() {
     let ca_file = authority.write(directory.path());
     let (succeeded, said) = fetch_in(&[("SSL_CERT_FILE", ca_file.to_str().unwrap())], &url);
     assert!(succeeded && said.contains("fetched `trusted`"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_authorities_of_the_system_count_beside_those_that_are_given() {
+    let [system, given, stranger] = [(); 3].map(|()| (Authority::new(), tempfile::tempdir().unwrap()));
+    let [system_file, given_file] = [&system, &given].map(|(authority, directory)| authority.write(directory.path()));
+    let trusted = [("SSL_CERT_FILE", system_file.to_str().unwrap()), (CA_FILE, given_file.to_str().unwrap())];
+    for ((authority, _), is_trusted) in [(&system, true), (&given, true), (&stranger, false)] {
+        let server = Server::start_tls(authority.server_config("localhost"), |_| Reply::whole(b"trusted"));
+        let (succeeded, said) = fetch_in(&trusted, &server.url("/index.sjson"));
+        assert_eq!(succeeded, is_trusted, "{said}");
+        assert!(is_trusted || said.contains("invalid peer certificate"), "{said}");
+    }
 }
