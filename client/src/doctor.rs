@@ -2,13 +2,17 @@
 //!
 //! | module | what it looks at |
 //! |---|---|
-//! | `kernel` | namespaces, control groups, the options that lxc-checkconfig(1) checks, file systems |
+//! | `kernel` | its version, namespaces, filters of system calls, file systems |
+//! | `options` | the options that lxc-checkconfig(1) checks |
+//! | `cgroups` | the controllers and the hierarchies of control groups |
 //! | `users` | what a plain user's containers need: subordinate ids, newuidmap(1), delegated control groups |
 //! | `programs` | LXC, our template, the network, remotes, room |
 //!
 //! Everything is read through a [`Machine`], so that tests can show any machine.
 
+mod cgroups;
 mod kernel;
+mod options;
 mod programs;
 mod users;
 
@@ -29,7 +33,7 @@ pub struct Check {
     pub verdict: Verdict,
     /// What was found.
     pub found: String,
-    /// The command, or the change, that helps.
+    /// The command that helps.
     pub fix: Option<String>,
 }
 
@@ -108,6 +112,11 @@ impl Machine {
         self.at(path).exists()
     }
 
+    /// The version of the kernel, as uname(1) has it.
+    fn release(&self) -> String {
+        self.read("proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
+    }
+
     /// Where a program is.
     fn program(&self, name: &str) -> Option<PathBuf> {
         let places = ["usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin"];
@@ -132,6 +141,8 @@ impl Machine {
 /// Looks at everything.
 pub fn examine(machine: &Machine, directories: &Directories, config: &Config) -> Vec<Check> {
     let mut checks = kernel::checks(machine);
+    checks.extend(cgroups::checks(machine));
+    checks.push(options::check(machine));
     checks.extend(users::checks(machine, &directories.containers));
     checks.extend(programs::checks(machine, &directories.cache, config.remotes.len()));
     checks
@@ -161,6 +172,9 @@ mod tests {
         checks.iter().find(|check| check.name == name).unwrap_or_else(|| panic!("no `{name}` in {checks:?}")).verdict
     }
 
+    const COMMANDS: [&str; 10] =
+        ["apt-get", "cd", "chmod", "for", "modprobe", "mount", "rootcellar", "sudo", "sysctl", "usermod"];
+
     #[test]
     fn a_package_has_the_name_it_has_with_the_package_manager_that_is_there() {
         let names = ["uidmap", "shadow-utils", "shadow-uidmap", "shadow", "shadow"];
@@ -176,13 +190,18 @@ mod tests {
 
     #[test]
     fn whatever_is_not_ok_comes_with_what_helps() {
-        let (_directory, machine) = machine(1000, &[]);
+        let (_directory, machine) = machine(1000, &[("usr/bin/apt-get", "")]);
         let mut checks = kernel::checks(&machine);
+        checks.extend(cgroups::checks(&machine));
+        checks.push(options::check(&machine));
         checks.extend(users::checks(&machine, Path::new("/nowhere")));
         checks.extend(programs::checks(&machine, Path::new("/"), 0));
         assert!(checks.iter().filter(|check| check.verdict == Verdict::Missing).count() >= 4, "{checks:?}");
         for check in checks {
             assert_eq!(check.fix.is_some(), check.verdict != Verdict::Ok, "{check:?}");
+            let Some(fix) = check.fix else { continue };
+            let command = fix.split(' ').next().unwrap();
+            assert!(COMMANDS.contains(&command), "{fix}");
         }
     }
 }

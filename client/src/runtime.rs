@@ -111,7 +111,7 @@ mod init;
 mod links;
 mod lock;
 mod mount;
-mod network;
+pub(crate) mod network;
 mod plan;
 mod process;
 mod program;

@@ -1,26 +1,34 @@
 //! What the kernel offers.
 
-use std::process::Command;
-
+use super::options::rebuild;
 use super::{Check, Machine, Verdict};
-use crate::runtime::hierarchy::Hierarchies;
 
 pub(super) fn checks(machine: &Machine) -> Vec<Check> {
-    let mut checks = vec![namespaces(machine), user_namespaces(machine), control_groups(machine)];
-    checks.extend(options(machine));
-    checks.extend([seccomp(machine), overlay(machine), idmapped_mounts(machine)]);
-    checks
+    vec![version(machine), namespaces(machine), user_namespaces(machine), seccomp(machine), overlay(machine)]
+}
+
+/// LXC runs on older ones; the embedded runtime attaches every root file system with the calls of Linux 5.12.
+fn version(machine: &Machine) -> Check {
+    let release = machine.release();
+    let mut numbers = release.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version >= (5, 12) {
+        return Check::ok("Linux", release);
+    }
+    let debian = "linux-image-$(dpkg --print-architecture)";
+    let install = machine.install([debian, "kernel", "linux-lts", "linux", "kernel-default"]);
+    let found = format!("{release}: the embedded runtime needs 5.12 or newer");
+    Check::new("Linux", Verdict::Missing, found, format!("{install} && reboot"))
 }
 
 fn namespaces(machine: &Machine) -> Check {
     let name = "namespaces";
-    let missing: Vec<&str> =
-        NAMESPACES.into_iter().filter(|kind| !machine.exists(&format!("proc/self/ns/{kind}"))).collect();
+    let missing = NAMESPACES.into_iter().filter(|(kind, _)| !machine.exists(&format!("proc/self/ns/{kind}")));
+    let (missing, options): (Vec<&str>, Vec<&str>) = missing.unzip();
     if missing.is_empty() {
-        return Check::ok(name, NAMESPACES.join(" "));
+        return Check::ok(name, NAMESPACES.map(|(kind, _)| kind).join(" "));
     }
-    let fix = format!("boot a kernel with CONFIG_NAMESPACES=y and those for {}", missing.join(", "));
-    Check::new(name, Verdict::Missing, format!("no namespaces of {}", missing.join(", ")), fix)
+    Check::new(name, Verdict::Missing, format!("no namespaces of {}", missing.join(", ")), rebuild(&options))
 }
 
 /// What the kernel has, the administrator may have closed to plain users (`user_namespaces(7)`).
@@ -41,72 +49,13 @@ fn user_namespaces(machine: &Machine) -> Check {
     Check::ok(name, "open to plain users")
 }
 
-fn control_groups(machine: &Machine) -> Check {
-    let name = "control groups";
-    let hierarchies = Hierarchies::parse(&machine.read("proc/self/mountinfo").unwrap_or_default());
-    let count = hierarchies.iter().count();
-    if count == 0 {
-        let fix = "mount -t cgroup2 cgroup2 /sys/fs/cgroup";
-        return Check::new(name, Verdict::Missing, "no hierarchy is mounted", fix);
-    }
-    let controllers = machine.read("sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
-    let has = |controller: &str| {
-        controllers.split_ascii_whitespace().any(|known| known == controller)
-            || hierarchies.controller(controller).is_some()
-    };
-    let missing: Vec<&str> = CONTROLLERS.into_iter().filter(|controller| !has(controller)).collect();
-    if missing.is_empty() {
-        let layout = if hierarchies.unified().is_none() {
-            "version 1"
-        } else if count == 1 {
-            "version 2"
-        } else {
-            "hybrid"
-        };
-        return Check::ok(name, format!("{layout}, {}", CONTROLLERS.join(" ")));
-    }
-    let fix = "add `cgroup_enable=memory` to the kernel's command line and boot again";
-    Check::new(name, Verdict::Advised, format!("no controller {}", missing.join(", ")), fix)
-}
-
-/// The options that lxc-checkconfig(1) looks for, where the kernel's configuration can be read.
-fn options(machine: &Machine) -> Option<Check> {
-    let name = "kernel options";
-    let config = configuration(machine)?;
-    let has = |option: &str| {
-        config.lines().any(|line| line.strip_prefix(option).is_some_and(|rest| rest == "=y" || rest == "=m"))
-    };
-    let missing: Vec<&str> = OPTIONS.into_iter().filter(|option| !has(option)).collect();
-    if missing.is_empty() {
-        return Some(Check::ok(name, format!("all {} of them", OPTIONS.len())));
-    }
-    let fix =
-        format!("boot a kernel with {}", missing.iter().map(|one| format!("{one}=y")).collect::<Vec<_>>().join(" "));
-    Some(Check::new(name, Verdict::Advised, format!("without {}", missing.join(" ")), fix))
-}
-
-fn configuration(machine: &Machine) -> Option<String> {
-    let release = machine.read("proc/sys/kernel/osrelease")?;
-    let plain = ["boot/config-", "usr/lib/kernel/config-"].map(|start| format!("{start}{}", release.trim()));
-    let plain = plain.iter().chain([&format!("lib/modules/{}/config", release.trim())]).find_map(|at| machine.read(at));
-    plain.or_else(|| {
-        let packed = machine.at("proc/config.gz");
-        let output = Command::new("gzip").arg("-dc").arg(packed).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
-    })
-}
-
 fn seccomp(machine: &Machine) -> Check {
     let status = machine.read("proc/self/status").unwrap_or_default();
     if status.lines().any(|line| line.starts_with("Seccomp:")) {
         return Check::ok("seccomp", "system calls can be filtered");
     }
-    Check::new(
-        "seccomp",
-        Verdict::Missing,
-        "system calls cannot be filtered",
-        "boot a kernel with CONFIG_SECCOMP_FILTER=y",
-    )
+    let fix = rebuild(&["SECCOMP", "SECCOMP_FILTER"]);
+    Check::new("seccomp", Verdict::Missing, "system calls cannot be filtered", fix)
 }
 
 fn overlay(machine: &Machine) -> Check {
@@ -117,51 +66,21 @@ fn overlay(machine: &Machine) -> Check {
     Check::new("overlay", Verdict::Advised, "the file system is not there", "modprobe overlay")
 }
 
-fn idmapped_mounts(machine: &Machine) -> Check {
-    let name = "idmapped mounts";
-    let release = machine.read("proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut numbers = release.split('.').map(|part| part.trim().parse::<u32>().unwrap_or(0));
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if version >= (5, 12) {
-        return Check::ok(name, format!("Linux {}", release.trim()));
-    }
-    Check::new(name, Verdict::Advised, format!("Linux {}", release.trim()), "boot Linux 5.12 or newer")
-}
-
-const NAMESPACES: [&str; 7] = ["mnt", "pid", "net", "ipc", "uts", "user", "cgroup"];
-const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
-const OPTIONS: [&str; 22] = [
-    "CONFIG_NAMESPACES",
-    "CONFIG_UTS_NS",
-    "CONFIG_IPC_NS",
-    "CONFIG_PID_NS",
-    "CONFIG_USER_NS",
-    "CONFIG_NET_NS",
-    "CONFIG_CGROUPS",
-    "CONFIG_CGROUP_DEVICE",
-    "CONFIG_CGROUP_SCHED",
-    "CONFIG_CGROUP_CPUACCT",
-    "CONFIG_MEMCG",
-    "CONFIG_CPUSETS",
-    "CONFIG_VETH",
-    "CONFIG_MACVLAN",
-    "CONFIG_BRIDGE",
-    "CONFIG_NF_NAT",
-    "CONFIG_FHANDLE",
-    "CONFIG_EVENTFD",
-    "CONFIG_EPOLL",
-    "CONFIG_UNIX98_PTYS",
-    "CONFIG_SECCOMP_FILTER",
-    "CONFIG_OVERLAY_FS",
+/// The kinds of namespaces, as `/proc/self/ns` names them, each with the kernel's option.
+const NAMESPACES: [(&str, &str); 7] = [
+    ("mnt", "NAMESPACES"),
+    ("pid", "PID_NS"),
+    ("net", "NET_NS"),
+    ("ipc", "IPC_NS"),
+    ("uts", "UTS_NS"),
+    ("user", "USER_NS"),
+    ("cgroup", "CGROUPS"),
 ];
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{machine, verdict};
+    use super::super::tests::machine;
     use super::*;
-
-    const UNIFIED: (&str, &str) =
-        ("proc/self/mountinfo", "30 24 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n");
 
     #[test]
     fn a_setting_that_closes_user_namespaces_is_named_with_the_command_that_opens_them() {
@@ -183,29 +102,29 @@ mod tests {
     }
 
     #[test]
-    fn controllers_are_found_in_one_hierarchy_and_a_missing_one_is_named() {
-        let (_directory, whole) =
-            machine(0, &[UNIFIED, ("sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory pids\n")]);
-        assert_eq!(control_groups(&whole).found, "version 2, memory pids cpu");
-        let (_directory, part) = machine(0, &[UNIFIED, ("sys/fs/cgroup/cgroup.controllers", "cpu pids\n")]);
-        assert_eq!(
-            (control_groups(&part).verdict, control_groups(&part).found.as_str()),
-            (Verdict::Advised, "no controller memory")
-        );
-        assert_eq!(control_groups(&machine(0, &[]).1).verdict, Verdict::Missing);
+    fn a_kernel_that_the_embedded_runtime_cannot_use_is_a_failure_with_the_command_that_replaces_it() {
+        let release = |text| [("proc/sys/kernel/osrelease", text), ("usr/bin/dnf", "")];
+        for (text, verdict) in
+            [("6.1.0-1-amd64\n", Verdict::Ok), ("5.12.0\n", Verdict::Ok), ("5.11.22-generic\n", Verdict::Missing)]
+        {
+            assert_eq!(version(&machine(0, &release(text)).1).verdict, verdict, "{text}");
+        }
+        let (_directory, old) = machine(0, &release("4.19.0\n"));
+        let check = version(&old);
+        assert_eq!(check.fix.as_deref(), Some("dnf install kernel && reboot"));
+        assert!(check.found.contains("5.12"), "{}", check.found);
     }
 
     #[test]
-    fn options_of_the_kernel_are_read_where_distributions_put_them() {
-        let all = OPTIONS.join("=m\n") + "=m\n";
-        let (_directory, whole) =
-            machine(0, &[("proc/sys/kernel/osrelease", "6.1.0-1-amd64\n"), ("boot/config-6.1.0-1-amd64", &all)]);
-        assert_eq!(verdict(&checks(&whole), "kernel options"), Verdict::Ok);
-        assert_eq!(idmapped_mounts(&whole).verdict, Verdict::Ok);
-        let part = all.replace("CONFIG_VETH=m", "# CONFIG_VETH is not set");
-        let (_directory, old) =
-            machine(0, &[("proc/sys/kernel/osrelease", "4.19.0\n"), ("lib/modules/4.19.0/config", &part)]);
-        assert_eq!(options(&old).unwrap().fix.unwrap(), "boot a kernel with CONFIG_VETH=y");
-        assert_eq!(idmapped_mounts(&old).verdict, Verdict::Advised);
+    fn a_kind_of_namespace_that_is_missing_is_answered_with_its_option() {
+        let there: Vec<(String, &str)> = ["mnt", "pid", "net", "ipc", "uts", "cgroup"]
+            .map(|kind| (format!("proc/self/ns/{kind}"), ""))
+            .into_iter()
+            .collect();
+        let files: Vec<(&str, &str)> = there.iter().map(|(path, text)| (path.as_str(), *text)).collect();
+        let (_directory, machine) = machine(0, &files);
+        let check = namespaces(&machine);
+        assert_eq!(check.found, "no namespaces of user");
+        assert!(check.fix.unwrap().contains("scripts/config -e USER_NS "));
     }
 }

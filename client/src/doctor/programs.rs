@@ -5,6 +5,7 @@ use std::path::Path;
 use terminal::human;
 
 use super::{Check, Machine, Verdict, existing};
+use crate::runtime::network::user_mode::PROGRAMS;
 
 pub(super) fn checks(machine: &Machine, cache: &Path, remotes: usize) -> Vec<Check> {
     let mut checks = Vec::new();
@@ -18,18 +19,24 @@ pub(super) fn checks(machine: &Machine, cache: &Path, remotes: usize) -> Vec<Che
         Some(path) => checks.extend([Check::ok("LXC", path.display().to_string()), template(machine), bridge(machine)]),
     }
     if !machine.is_root() {
-        checks.push(match machine.program("pasta") {
-            Some(path) => Check::ok("pasta", path.display().to_string()),
-            None => Check::new(
-                "pasta",
-                Verdict::Advised,
-                "not installed: a plain user's containers have no network of their own",
-                machine.install(["passt", "passt", "passt", "passt", "passt"]),
-            ),
-        });
+        checks.push(user_network(machine));
     }
     checks.extend([servers(remotes), room(cache)]);
     checks
+}
+
+/// Any of the programs that the embedded runtime can use.
+fn user_network(machine: &Machine) -> Check {
+    let name = "user network";
+    match PROGRAMS.iter().find_map(|program| machine.program(program)) {
+        Some(path) => Check::ok(name, path.display().to_string()),
+        None => Check::new(
+            name,
+            Verdict::Advised,
+            format!("neither {}: a plain user's containers have no network of their own", PROGRAMS.join(" nor ")),
+            machine.install(["passt", "passt", "passt", "passt", "passt"]),
+        ),
+    }
 }
 
 /// Whether `lxc-create -t download` runs this program.
@@ -108,11 +115,16 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_user_is_told_of_pasta_and_root_is_not() {
+    fn a_plain_user_is_told_of_the_network_unless_one_of_its_programs_is_there_and_root_is_not() {
         let (_directory, of_user) = machine(1000, &[("usr/bin/dnf", "")]);
-        assert_eq!(verdict(&checks(&of_user, Path::new("/"), 0), "pasta"), Verdict::Advised);
-        assert_eq!(verdict(&checks(&of_user, Path::new("/"), 0), "remotes"), Verdict::Advised);
+        let found = checks(&of_user, Path::new("/"), 0);
+        assert_eq!(verdict(&found, "user network"), Verdict::Advised);
+        assert_eq!(verdict(&found, "remotes"), Verdict::Advised);
+        for program in ["usr/bin/pasta", "usr/bin/slirp4netns"] {
+            let (_directory, of_user) = machine(1000, &[(program, "")]);
+            assert_eq!(verdict(&checks(&of_user, Path::new("/"), 0), "user network"), Verdict::Ok, "{program}");
+        }
         let (_directory, of_root) = machine(0, &[]);
-        assert!(checks(&of_root, Path::new("/"), 0).iter().all(|check| check.name != "pasta"));
+        assert!(checks(&of_root, Path::new("/"), 0).iter().all(|check| check.name != "user network"));
     }
 }

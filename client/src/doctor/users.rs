@@ -86,11 +86,23 @@ fn delegation(machine: &Machine) -> Check {
         return Check::ok(name, "delegated to this user");
     }
     let fix = if machine.exists("run/systemd/system") {
-        "systemd-run --user --scope -p Delegate=yes -- $SHELL"
+        "systemd-run --user --scope -p Delegate=yes -- $SHELL".to_owned()
     } else {
-        "let root make a control group and chown it to this user, and start from inside of it"
+        own_groups(machine)
     };
     Check::new(name, Verdict::Advised, "none: limits are not kept and systemd cannot be a container's init", fix)
+}
+
+/// Gives the user a group in each hierarchy and moves the shell there, where no systemd does.
+fn own_groups(machine: &Machine) -> String {
+    let hierarchies = Hierarchies::parse(&machine.read("proc/self/mountinfo").unwrap_or_default());
+    let bases: Vec<String> = hierarchies.iter().map(|hierarchy| hierarchy.base.display().to_string()).collect();
+    let bases = if bases.is_empty() { "/sys/fs/cgroup".to_owned() } else { bases.join(" ") };
+    let user = &machine.user;
+    format!(
+        "for base in {bases}; do sudo mkdir -p $base/{user} && sudo chown -R {user} $base/{user} && \
+         echo $$ | sudo tee $base/{user}/cgroup.procs; done"
+    )
 }
 
 const NEEDED: u64 = 65_536;
@@ -129,6 +141,16 @@ mod tests {
             fs::set_permissions(path, fs::Permissions::from_mode(0o4755)).unwrap();
         }
         assert_eq!(map_helpers(&machine).verdict, Verdict::Ok);
+    }
+
+    #[test]
+    fn without_systemd_a_user_gets_a_group_in_each_hierarchy() {
+        let mounts = "31 30 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
+                      32 30 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+        let (_directory, machine) = machine(1000, &[("proc/self/mountinfo", mounts)]);
+        let fix = own_groups(&machine);
+        let start = "for base in /sys/fs/cgroup/memory /sys/fs/cgroup/unified; do sudo mkdir -p $base/ana && ";
+        assert!(fix.starts_with(start), "{fix}");
     }
 
     #[test]

@@ -11,7 +11,7 @@
 mod config;
 mod interface;
 mod netlink;
-mod user_mode;
+pub(crate) mod user_mode;
 mod veth;
 
 use std::fs::File;

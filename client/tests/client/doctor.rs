@@ -10,7 +10,17 @@ fn every_finding_is_in_the_table_and_in_json_and_decides_the_status() {
     let checks = checks.as_array().unwrap();
     let is_missing = checks.iter().any(|check| check["verdict"] == "missing");
     assert_eq!(said.code, i32::from(is_missing), "{}", said.stdout);
-    for name in ["namespaces", "user namespaces", "control groups", "subordinate ids", "newuidmap", "overlay", "room"] {
+    for name in [
+        "Linux",
+        "kernel options",
+        "namespaces",
+        "user namespaces",
+        "control groups",
+        "subordinate ids",
+        "newuidmap",
+        "overlay",
+        "room",
+    ] {
         assert!(checks.iter().any(|check| check["name"] == name), "{name}: {}", said.stdout);
     }
     let text = host.run("doctor").stdout;

@@ -15,12 +15,14 @@ use crate::runtime::error::chain;
 use crate::runtime::process::Process;
 use crate::runtime::sys;
 
-/// Those of the programs that the `PATH` leads to, the better first: pasta copies the host's addresses and routes,
-/// and is faster.
+/// The programs that can carry a network, the better first: pasta copies the host's addresses and routes, and is faster.
+pub(crate) const PROGRAMS: [&str; 2] = [PASTA, SLIRP];
+
+/// Those of the programs that the `PATH` leads to, the better first.
 pub(crate) fn installed() -> Vec<&'static str> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin"));
     let is_there = |program: &&str| std::env::split_paths(&path).any(|directory| directory.join(program).is_file());
-    [PASTA, SLIRP].into_iter().filter(is_there).collect()
+    PROGRAMS.into_iter().filter(is_there).collect()
 }
 
 /// Starts the first program that serves the namespace, and returns when the interface is up. `None` when there is no
