@@ -1,17 +1,21 @@
 //! The configuration file, `client.toml`.
 
 mod edit;
+mod error;
+mod file;
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use formats::name::Name;
 use serde::{Deserialize, Serialize};
 
 use crate::directories::Directories;
-use crate::files::{self, Owner};
+use crate::files;
 use crate::remote::{Remote, ServerUrl};
+
+pub use error::ConfigError;
+pub use file::ConfigFile;
 
 /// What `client.toml` says; `config-template.toml` of the source tree explains each key. Every key has a default, so the file need not exist.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,12 +57,15 @@ impl Config {
     pub fn load(directories: &Directories) -> Result<Self, ConfigError> {
         let mut config = Self::default();
         for directory in &directories.config {
-            let path = directory.join(FILE_NAME);
-            let content = files::read_if_there(&path).map_err(ConfigError::Read)?;
-            let Some(content) = content else { continue };
-            config = config.with(Self::parse(&path, &String::from_utf8_lossy(&content))?);
+            config = config.with(Self::read(&directory.join(FILE_NAME))?);
         }
         Ok(config)
+    }
+
+    /// One layer, which may not be there.
+    fn read(path: &Path) -> Result<Self, ConfigError> {
+        let content = files::read_if_there(path).map_err(ConfigError::Read)?;
+        content.map_or_else(|| Ok(Self::default()), |content| Self::parse(path, &String::from_utf8_lossy(&content)))
     }
 
     fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
@@ -102,127 +109,6 @@ impl Config {
     }
 }
 
-/// The file that `remote add` and `remote remove` edit: the strongest layer.
-#[derive(Clone, Debug)]
-pub struct ConfigFile {
-    path: PathBuf,
-    text: String,
-    config: Config,
-}
-
-impl ConfigFile {
-    /// Reads the file, which may not exist yet.
-    pub fn open(directories: &Directories) -> Result<Self, ConfigError> {
-        let path = directories.config.last().map(|directory| directory.join(FILE_NAME)).unwrap_or_default();
-        let content = files::read_if_there(&path).map_err(ConfigError::Read)?.unwrap_or_default();
-        let text = String::from_utf8_lossy(&content).into_owned();
-        let config = Config::parse(&path, &text)?;
-        Ok(Self { path, text, config })
-    }
-
-    /// Where the file is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Adds or replaces a remote. Everything else in the file stays as it is, comments included.
-    pub fn put(&mut self, name: &Name, remote: &Remote) -> Result<(), ConfigError> {
-        let mut wanted = self.config.clone();
-        wanted.remotes.insert(name.clone(), remote.clone());
-        let block = toml::to_string(remote).map_err(|source| ConfigError::Render { source: Box::new(source) })?;
-        self.replace(edit::put(&self.text, name, &block), wanted)
-    }
-
-    /// Takes a remote out.
-    pub fn take(&mut self, name: &Name) -> Result<(), ConfigError> {
-        let mut wanted = self.config.clone();
-        if wanted.remotes.remove(name).is_none() {
-            let known = self.config.remotes.keys().map(ToString::to_string).collect();
-            return Err(ConfigError::UnknownRemote { name: name.clone(), known });
-        }
-        self.replace(edit::take(&self.text, name), wanted)
-    }
-
-    /// Stores the text if it means what is wanted: a file laid out in an unforeseen way is left to its author.
-    fn replace(&mut self, text: String, wanted: Config) -> Result<(), ConfigError> {
-        if Config::parse(&self.path, &text).ok().as_ref() != Some(&wanted) {
-            return Err(ConfigError::Edit { path: self.path.clone() });
-        }
-        let directory = self.path.parent().unwrap_or(Path::new("/"));
-        files::make_directories(directory, Owner::SELF).map_err(ConfigError::Write)?;
-        files::write_whole(&self.path, text.as_bytes(), 0o644, Owner::SELF).map_err(ConfigError::Write)?;
-        (self.text, self.config) = (text, wanted);
-        Ok(())
-    }
-}
-
-/// What can be wrong with the configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration")]
-    Read(#[source] io::Error),
-    /// The file cannot be written.
-    #[error("cannot write the configuration")]
-    Write(#[source] io::Error),
-    /// The file is not understood.
-    #[error("cannot understand `{}`", path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        source: Box<toml::de::Error>,
-    },
-    /// A remote cannot be written as TOML.
-    #[error("cannot write a remote as TOML")]
-    Render {
-        /// Why.
-        source: Box<toml::ser::Error>,
-    },
-    /// The file is laid out in a way that cannot be edited by a program.
-    #[error("cannot edit `{}` without changing more than the remote", path.display())]
-    Edit {
-        /// The file.
-        path: PathBuf,
-    },
-    /// There is no remote of this name.
-    #[error("there is no remote `{name}`")]
-    UnknownRemote {
-        /// The name.
-        name: Name,
-        /// The names there are.
-        known: Vec<String>,
-    },
-    /// There are several remotes and none was named.
-    #[error("several remotes are configured and none of them is the default")]
-    WhichRemote {
-        /// Their names.
-        known: Vec<String>,
-    },
-    /// There is none.
-    #[error("no remote is configured")]
-    NoRemote,
-}
-
-impl ConfigError {
-    /// What the user can do.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::UnknownRemote { known, .. } if known.is_empty() => Self::NoRemote.hint(),
-            Self::UnknownRemote { known, .. } => Some(format!("there is `{}`", known.join("`, `"))),
-            Self::WhichRemote { known } => {
-                Some(format!("put `NAME:` before the image, or set `default_remote`: `{}`", known.join("`, `")))
-            }
-            Self::NoRemote => Some(
-                "`rootcellar remote add default https://SERVER --fingerprint FINGERPRINT`, or give `--server` and `--fingerprint`"
-                    .to_owned(),
-            ),
-            Self::Edit { .. } => Some("edit it by hand: remotes are tables named `[remotes.NAME]`".to_owned()),
-            Self::Read(_) | Self::Write(_) | Self::Parse { .. } | Self::Render { .. } => None,
-        }
-    }
-}
-
 const FILE_NAME: &str = "client.toml";
 const DEFAULT_REMOTE: &str = "default";
 
@@ -231,10 +117,10 @@ mod tests {
     use super::*;
 
     const TEMPLATE: &str = include_str!("../config-template.toml");
-    const REMOTE: &str =
+    pub(super) const REMOTE: &str =
         "[remotes.home]\nurl = \"https://host:8443\"\nfingerprint = \"0123456789abcdef0123456789abcdef01234567\"\n";
 
-    fn directories(config: &[&Path]) -> Directories {
+    pub(super) fn directories(config: &[&Path]) -> Directories {
         Directories {
             config: config.iter().map(|path| path.to_path_buf()).collect(),
             state: "/nonexistent".into(),
@@ -245,7 +131,7 @@ mod tests {
         }
     }
 
-    fn name(text: &str) -> Name {
+    pub(super) fn name(text: &str) -> Name {
         text.parse().unwrap()
     }
 
@@ -291,26 +177,6 @@ mod tests {
     }
 
     #[test]
-    fn editing_remotes_keeps_comments_and_everything_else() {
-        let directory = tempfile::tempdir().unwrap();
-        let text = format!("# mine\ndefault_remote = \"home\" # of course\n\n{REMOTE}# below\n");
-        std::fs::write(directory.path().join(FILE_NAME), &text).unwrap();
-        let directories = directories(&[directory.path()]);
-        let mut file = ConfigFile::open(&directories).unwrap();
-        let mut work = file.config.remotes[&name("home")].clone();
-        work.channel = name("testing");
-        file.put(&name("work"), &work).unwrap();
-        file.put(&name("home"), &work).unwrap();
-        let written = std::fs::read_to_string(file.path()).unwrap();
-        assert!(written.starts_with("# mine\ndefault_remote = \"home\" # of course\n"), "{written}");
-        assert_eq!(Config::load(&directories).unwrap().remotes[&name("home")], work);
-        file.take(&name("home")).unwrap();
-        file.take(&name("work")).unwrap();
-        assert!(matches!(file.take(&name("work")), Err(ConfigError::UnknownRemote { .. })));
-        assert!(std::fs::read_to_string(file.path()).unwrap().contains("of course"));
-    }
-
-    #[test]
     fn the_template_explains_every_key_and_is_read_as_it_stands() {
         assert_eq!(toml::from_str::<Config>(TEMPLATE).unwrap(), Config::default());
         let uncommented: String = TEMPLATE
@@ -321,15 +187,5 @@ mod tests {
         let full: Config = toml::from_str(&uncommented).unwrap();
         let json = serde_json::to_string(&full).unwrap();
         assert!(!json.contains("null") && !json.contains("[]") && !json.contains("{}"), "{json}");
-    }
-
-    #[test]
-    fn a_layout_nobody_foresaw_is_left_alone() {
-        let directory = tempfile::tempdir().unwrap();
-        let text = "remotes = { home = { url = \"https://h\", fingerprint = \"0123456789abcdef0123456789abcdef01234567\" } }\n";
-        std::fs::write(directory.path().join(FILE_NAME), text).unwrap();
-        let mut file = ConfigFile::open(&directories(&[directory.path()])).unwrap();
-        assert!(matches!(file.take(&name("home")), Err(ConfigError::Edit { .. })));
-        assert_eq!(std::fs::read_to_string(file.path()).unwrap(), text);
     }
 }

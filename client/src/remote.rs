@@ -1,5 +1,7 @@
 //! A server, and why it is trusted.
 
+mod table;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -11,31 +13,27 @@ use formats::name::Name;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
-/// A configured server with the key that signs for it.
+use table::Table;
+
+/// A configured server, and why it is trusted. In `client.toml` that is its `fingerprint`, or `trust = "tls"`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Table", into = "Table")]
 pub struct Remote {
     /// Where the server is.
     pub url: ServerUrl,
-    /// The fingerprint of its repository certificate.
-    pub fingerprint: Fingerprint,
+    /// What vouches for its images.
+    pub trust: Trust,
     /// Which selection of builds is used.
-    #[serde(default = "default_channel", skip_serializing_if = "is_default_channel")]
     pub channel: Name,
     /// A PEM file of certificates that are trusted for TLS besides the system's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<PathBuf>,
 }
 
 impl Remote {
     /// Where images come from, and why.
     pub fn origin(&self) -> Origin {
-        Origin {
-            url: self.url.clone(),
-            trust: Trust::Pinned(self.fingerprint.clone()),
-            channel: self.channel.clone(),
-            ca: self.ca.clone(),
-        }
+        let Self { url, trust, channel, ca } = self.clone();
+        Origin { url, trust, channel, ca }
     }
 }
 

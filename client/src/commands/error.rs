@@ -95,8 +95,8 @@ impl Advice for CommandError {
             Self::Template(error) => error.hint(),
             Self::Manual(error) => error.hint(),
             Self::NotPinned { server } => Some(format!(
-                "give `--fingerprint FINGERPRINT`, or `rootcellar remote add NAME {server}`; `--trust-tls` trusts the TLS \
-                 certificate alone"
+                "give `--fingerprint FINGERPRINT`, or `rootcellar remote add NAME {server}`; `--trust-tls`, here or with \
+                 `remote add`, trusts the TLS certificate alone"
             )),
             Self::NobodyToAsk { command, .. } => {
                 Some(format!("compare the fingerprint with the server's operator, then `{command}`"))

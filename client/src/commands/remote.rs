@@ -1,21 +1,24 @@
 //! `rootcellar remote`
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+mod listing;
+mod place;
+
 use std::path::PathBuf;
 
 use formats::certificate::Fingerprint;
 use formats::name::Name;
 use formats::verified::PastValidity;
-use serde::Serialize;
-use terminal::{ExitStatus, Table};
+use terminal::ExitStatus;
 
-use super::CommandError;
+use super::{CommandError, SourceArgs};
 use crate::config::{Config, ConfigFile};
 use crate::context::Context;
 use crate::files::Owner;
-use crate::remote::{Origin, Remote, ServerUrl, Trust, default_channel};
-use crate::repository::{Repository, RepositoryError, introduce};
+use crate::remote::{Remote, ServerUrl, Trust, default_channel};
+use crate::repository::{Repository, RepositoryError};
 use crate::state::RemoteState;
+
+use place::Place;
 
 /// Servers by name, each with its pinned key.
 #[derive(Clone, Debug, clap::Args)]
@@ -35,6 +38,10 @@ enum Action {
         /// The fingerprint of its certificate.
         #[arg(long, value_name = "FINGERPRINT")]
         fingerprint: Option<Fingerprint>,
+        /// Trust whatever it sends because of its TLS certificate, without any signature, from now on. For servers with
+        /// the classic layout alone.
+        #[arg(long, conflicts_with = "fingerprint")]
+        trust_tls: bool,
         /// Its channel.
         #[arg(long, value_name = "CHANNEL", default_value_t = default_channel())]
         channel: Name,
@@ -42,14 +49,14 @@ enum Action {
         #[arg(long, value_name = "FILE")]
         ca: Option<PathBuf>,
     },
-    /// List the servers.
+    /// List the servers, and why each is trusted.
     List,
     /// Forget a server. The newest index seen of it stays remembered.
     Remove {
         /// Its name.
         name: Name,
     },
-    /// Pin the key that a server uses now, in place of the one that was pinned.
+    /// Pin the key that a server uses now, in place of what was trusted until now.
     Trust {
         /// Its name.
         name: Name,
@@ -62,118 +69,65 @@ enum Action {
 /// Does it.
 pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
     match &args.action {
-        Action::Add { name, url, fingerprint, channel, ca } => {
+        Action::Add { name, url, fingerprint, trust_tls, channel, ca } => {
             if Config::load(&context.directories)?.remotes.contains_key(name) {
                 return Err(CommandError::RemoteExists { name: name.clone() });
             }
             let ca = ca.as_ref().map(std::path::absolute).transpose();
             let ca = ca.map_err(|source| CommandError::Unreadable { path: PathBuf::from("."), source })?;
             let place = Place { url: url.clone(), channel: channel.clone(), ca };
+            if *trust_tls {
+                return add_unpinned(context, name, place);
+            }
             let fingerprint = place.key(context, fingerprint.as_ref(), |key| place.command_to_add(name, key))?;
             pin(context, name, place, fingerprint)
         }
         Action::Trust { name, fingerprint } => {
             let config = Config::load(&context.directories)?;
-            let (_, remote) = config.remote(Some(name))?;
-            context.printer.say(format_args!("Pinned until now  {}", remote.fingerprint.grouped()));
-            let Remote { url, channel, ca, .. } = remote.clone();
+            let Remote { url, trust, channel, ca } = config.remote(Some(name))?.1.clone();
+            match trust {
+                Trust::Pinned(key) => context.printer.say(format_args!("Pinned until now  {}", key.grouped())),
+                Trust::Tls => context.printer.say("Trusted until now for its TLS certificate alone"),
+            }
             let place = Place { url, channel, ca };
             let command = |key: &Fingerprint| format!("rootcellar remote trust {name} --fingerprint {key}");
             let fingerprint = place.key(context, fingerprint.as_ref(), command)?;
             pin(context, name, place, fingerprint)
         }
-        Action::Remove { name } => {
-            ConfigFile::open(&context.directories)?.take(name)?;
-            context.printer.say(format_args!("Removed the remote `{name}`"));
-            Ok(ExitStatus::Done)
-        }
-        Action::List => list(context),
+        Action::Remove { name } => remove(context, name),
+        Action::List => listing::list(context),
     }
-}
-
-/// A remote without its key.
-struct Place {
-    url: ServerUrl,
-    channel: Name,
-    ca: Option<PathBuf>,
-}
-
-impl Place {
-    /// The given key, or the one the user confirms: it is shown and asked about, as ssh does. Without a terminal the
-    /// command that gives it is shown.
-    fn key(
-        &self,
-        context: &Context,
-        given: Option<&Fingerprint>,
-        command: impl FnOnce(&Fingerprint) -> String,
-    ) -> Result<Fingerprint, CommandError> {
-        if let Some(given) = given {
-            return Ok(given.clone());
-        }
-        // Nothing is pinned yet, and nothing but the introduction is asked for.
-        let Self { url, channel, ca } = self;
-        let unknown = Origin { url: url.clone(), trust: Trust::Tls, channel: channel.clone(), ca: ca.clone() };
-        let introduction = introduce(&Repository::connect(unknown)?, channel, context.now())?;
-        let fingerprint = introduction.certificate.fingerprint();
-        let url = url.to_string();
-        context.printer.say(format_args!("`{url}` signs with the key\n\n    {}\n", fingerprint.grouped()));
-        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-            return Err(CommandError::NobodyToAsk { url, command: command(&fingerprint) });
-        }
-        if confirmed().map_err(CommandError::Ask)? { Ok(fingerprint) } else { Err(CommandError::NotConfirmed { url }) }
-    }
-
-    fn command_to_add(&self, name: &Name, key: &Fingerprint) -> String {
-        let Self { url, channel, ca } = self;
-        let channel = if *channel == default_channel() { String::new() } else { format!(" --channel {channel}") };
-        let ca = ca.as_ref().map(|ca| format!(" --ca {}", ca.display())).unwrap_or_default();
-        format!("rootcellar remote add {name} {url} --fingerprint {key}{channel}{ca}")
-    }
-}
-
-/// Asks on the terminal. The question is written without the printer, which writes whole lines only.
-fn confirmed() -> io::Result<bool> {
-    let (mut prompt, mut answer) = (io::stderr(), String::new());
-    write!(prompt, "Is this the fingerprint its operator published? [y/N] ")?;
-    prompt.flush()?;
-    io::stdin().lock().read_line(&mut answer)?;
-    Ok(["y", "Y", "yes"].contains(&answer.trim()))
 }
 
 /// Pins a key, once the server has shown that it uses it.
 fn pin(context: &Context, name: &Name, place: Place, fingerprint: Fingerprint) -> Result<ExitStatus, CommandError> {
-    let Place { url, channel, ca } = place;
-    let remote = Remote { url, fingerprint, channel, ca };
+    let pinned = format!("{:<29} {}", format!("Pinned `{name}`"), fingerprint.grouped());
+    let remote = place.trusted(Trust::Pinned(fingerprint));
     let origin = remote.origin();
     let state = RemoteState::open(&context.directories.state, &origin, Owner::SELF).map_err(RepositoryError::from)?;
     let index = Repository::connect(origin)?.index(&state, context.now(), PastValidity::Refuse)?;
     ConfigFile::open(&context.directories)?.put(name, &remote)?;
-    context.printer.say(format_args!("{:<29} {}", format!("Pinned `{name}`"), remote.fingerprint.grouped()));
+    context.printer.say(pinned);
     context.printer.say(format_args!("{:<29} serial {}, valid until {}", "Its index", index.serial, index.expires));
     Ok(ExitStatus::Done)
 }
 
-#[derive(Serialize)]
-struct Row {
-    name: String,
-    url: String,
-    channel: String,
-    fingerprint: String,
+/// Adds a server that no key vouches for, once it has shown that it has images.
+fn add_unpinned(context: &Context, name: &Name, place: Place) -> Result<ExitStatus, CommandError> {
+    let remote = place.trusted(Trust::Tls);
+    let args = SourceArgs { trust_tls: true, ..SourceArgs::default() };
+    let count = args.with(context, remote.origin(), |source| Ok(source.catalog(None)?.images.len()))?;
+    ConfigFile::open(&context.directories)?.put(name, &remote)?;
+    context.printer.say(format_args!("{:<29} {count} images, none of them signed", format!("Added `{name}`")));
+    Ok(ExitStatus::Done)
 }
 
-fn list(context: &Context) -> Result<ExitStatus, CommandError> {
-    let config = Config::load(&context.directories)?;
-    let row = |(name, remote): (&Name, &Remote)| Row {
-        name: name.to_string(),
-        url: remote.url.to_string(),
-        channel: remote.channel.to_string(),
-        fingerprint: remote.fingerprint.to_string(),
-    };
-    let rows: Vec<Row> = config.remotes.iter().map(row).collect();
-    let mut table = Table::new(["NAME", "URL", "CHANNEL", "FINGERPRINT"]);
-    for row in &rows {
-        table.row([&row.name, &row.url, &row.channel, &row.fingerprint]);
+fn remove(context: &Context, name: &Name) -> Result<ExitStatus, CommandError> {
+    let mut file = ConfigFile::open(&context.directories)?;
+    file.take(name)?;
+    context.printer.say(format_args!("Removed the remote `{name}`"));
+    if let Some(path) = file.elsewhere(name)? {
+        context.printer.say(format_args!("Now `{name}` is the one of `{}` again", path.display()));
     }
-    context.printer.listing(context.format, &table, &rows);
     Ok(ExitStatus::Done)
 }

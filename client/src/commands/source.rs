@@ -84,10 +84,10 @@ impl SourceArgs {
         act: impl FnOnce(&Source<'_>) -> Result<T, CommandError>,
     ) -> Result<T, CommandError> {
         if origin.trust == Trust::Tls {
-            context.printer.warn(format_args!(
-                "nothing but its TLS certificate vouches for `{}`, because of `--trust-tls`",
-                origin.url
-            ));
+            let why = if self.trust_tls { "of `--trust-tls`" } else { "the remote was added with `--trust-tls`" };
+            context
+                .printer
+                .warn(format_args!("nothing but its TLS certificate vouches for `{}`, because {why}", origin.url));
         }
         let past_validity = if self.accept_expired_index { PastValidity::Accept } else { PastValidity::Refuse };
         act(&Source {

@@ -34,7 +34,7 @@ pub(super) fn choose(
     let trust = match (given, remote) {
         (Some(text), _) => Trust::Pinned(text.parse::<Fingerprint>()?),
         (None, _) if options.trust_tls => Trust::Tls,
-        (None, Some(remote)) => Trust::Pinned(remote.fingerprint.clone()),
+        (None, Some(remote)) => remote.trust.clone(),
         (None, None) if config.template.trust == TemplateTrust::Tls => Trust::Tls,
         (None, None) => return Err(TemplateError::NotPinned { server: url.host() }),
     };
@@ -99,6 +99,14 @@ mod tests {
         let chosen = config("[template]\ntrust = \"tls\"\n");
         assert_eq!(trust(&line, &chosen, None), Trust::Tls);
         assert_eq!(trust(&["--server", "127.0.0.1:8443"], &chosen, None), pinned(PINNED));
+    }
+
+    #[test]
+    fn a_remote_that_is_trusted_for_tls_is_so_for_the_template_too() {
+        let config: Config = toml::from_str("[remotes.classic]\nurl = \"https://classic\"\ntrust = \"tls\"\n").unwrap();
+        assert_eq!(trust(&[], &config, None), Trust::Tls);
+        assert_eq!(trust(&["--server", "classic"], &config, None), Trust::Tls);
+        assert_eq!(trust(&["--server", "classic"], &config, Some(PINNED)), pinned(PINNED));
     }
 
     #[test]

@@ -16,6 +16,8 @@ mod shared_trees;
 mod stock_cache;
 mod template;
 mod template_surroundings;
+mod tls;
+mod tls_remotes;
 mod trust;
 mod warm;
 mod world;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -23,9 +23,9 @@ use testkit::FakeImage;
 pub(crate) struct Server {
     pub(crate) key: RepositoryKey,
     pub(crate) files: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
-    requests: Arc<Mutex<Vec<String>>>,
+    pub(crate) requests: Arc<Mutex<Vec<String>>>,
     address: String,
-    builds: Vec<FakeImage>,
+    pub(crate) builds: Vec<FakeImage>,
     deltas: Vec<Delta>,
 }
 
@@ -229,8 +229,13 @@ impl Server {
     }
 }
 
-fn answer(mut stream: TcpStream, files: &Mutex<BTreeMap<String, Vec<u8>>>, requests: &Mutex<Vec<String>>) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
+/// Answers what is asked on a connection until it ends.
+pub(crate) fn answer(
+    stream: impl Read + Write,
+    files: &Mutex<BTreeMap<String, Vec<u8>>>,
+    requests: &Mutex<Vec<String>>,
+) {
+    let mut reader = BufReader::new(stream);
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line).unwrap_or(0) == 0 {
@@ -248,7 +253,9 @@ fn answer(mut stream: TcpStream, files: &Mutex<BTreeMap<String, Vec<u8>>>, reque
         let status = if content.is_some() { "200 OK" } else { "404 Not Found" };
         let content = content.unwrap_or_default();
         let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", content.len());
-        if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&content)).is_err() {
+        let stream = reader.get_mut();
+        let written = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&content));
+        if written.and_then(|()| stream.flush()).is_err() {
             return;
         }
     }
