@@ -129,6 +129,17 @@ fn our_client_verifies_an_export_and_gets_each_channels_build_and_a_freshly_expo
 }
 
 #[test]
+fn an_export_introduces_itself_to_our_client_although_nobody_answers_questions() {
+    need!("nginx");
+    let server = server();
+    let nginx = Nginx::serving(&server);
+    let url = format!("https://{}", nginx.address);
+    let said = TestHost::new().rootcellar().args(["remote", "add", "default", &url]).arg("--ca").arg(server.ca()).run();
+    said.fails_with(1, "there is no terminal to ask on");
+    said.fails_with(1, &format!("--fingerprint {}", server.fingerprint()));
+}
+
+#[test]
 fn the_stock_template_makes_a_container_from_an_export_and_from_a_channel_of_it() {
     need!(root, "nginx", "lxc-create");
     let server = server();

@@ -7,6 +7,7 @@ pub mod streams;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::iter;
 
 use formats::certificate::KeyError;
 use formats::compat::{CompatLevel, Mode};
@@ -117,14 +118,17 @@ pub fn of_channel<S: Section>(
     Ok(documents)
 }
 
-/// Both certificates, and those of keys that were revoked.
+/// Both certificates, and those of keys that were revoked, each under the fingerprints of all its keys.
 pub fn certificates(keys: &Keys) -> Result<Documents, DocumentError> {
     let all = keys.certificates();
-    let document = |certificate: &formats::certificate::Certificate| -> Result<_, DocumentError> {
-        let path = layout::certificate(certificate.fingerprint().as_str());
-        Ok((path, Content::New(certificate.to_binary()?)))
-    };
-    all.iter().chain(&keys.revoked).map(document).collect()
+    let mut documents = Documents::new();
+    for certificate in all.iter().chain(&keys.revoked) {
+        let binary = certificate.to_binary()?;
+        for fingerprint in iter::once(certificate.fingerprint()).chain(certificate.subkeys()) {
+            documents.push((layout::certificate(fingerprint.as_str()), Content::New(binary.clone())));
+        }
+    }
+    Ok(documents)
 }
 
 /// Why documents could not be made.

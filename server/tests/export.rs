@@ -56,6 +56,21 @@ fn follow(site: &Path, channel: &str) -> (u64, usize) {
 }
 
 #[test]
+fn the_certificate_is_found_by_what_the_signed_index_names() {
+    let world = World::publishing(&[image("20261122_0522")]);
+    let site = export(&world, &[]);
+    let signed = fs::read(site.join("streams/v1/index.sjson")).unwrap();
+    let issuers = formats::verified::claimed_issuers(&signed).unwrap();
+    let fingerprint = world.fingerprint("repository");
+    assert!(!issuers.is_empty() && !issuers.contains(&fingerprint), "{issuers:?}");
+    for issuer in issuers {
+        let bytes = fs::read(site.join(format!("keys/{issuer}.pgp"))).unwrap();
+        let certificate = formats::certificate::Certificate::from_bytes(&bytes).unwrap();
+        assert_eq!(certificate.fingerprint().as_str(), fingerprint);
+    }
+}
+
+#[test]
 fn every_channel_is_whole_and_a_second_export_writes_nothing() {
     let world = World::publishing(&[image("20261122_0522")]);
     run(world.command().args(["import", "--channel", "staging"]).arg(world.build(&image("20261123_0522")))).succeeds();

@@ -58,6 +58,12 @@ pub enum CommandError {
     /// Neither a container nor an image.
     #[error("`{name}` is neither a container nor an image's name")]
     NoSuchThing { name: String, source: formats::image::ParseImageIdError },
+    /// No container, and no image that could be shown.
+    #[error("there is no container `{name}`, and an image of this name cannot be shown")]
+    NeitherContainerNorImage { name: Name, source: Box<CommandError> },
+    /// The image names one remote, and the options another server.
+    #[error("`{remote}:` names the remote `{remote}`, and `{option}` names another server")]
+    TwoServers { remote: Name, option: &'static str },
     /// A file the user named cannot be read.
     #[error("cannot read `{}`", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
@@ -108,6 +114,13 @@ impl Advice for CommandError {
                 "root gives a user ids, 65536 that nobody else has: `usermod --add-subuids 100000-165535 --add-subgids \
                  100000-165535 {user}`"
             )),
+            Self::NeitherContainerNorImage { source, .. } => {
+                let advice = source.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+                Some(format!("`rootcellar ls` shows the containers{advice}"))
+            }
+            Self::TwoServers { remote, option } => {
+                Some(format!("leave out either `{remote}:` or `{option}`, and what is said of that server"))
+            }
             Self::NotConfirmed { .. } => Some("nothing was stored".to_owned()),
             Self::NoSuchThing { .. } => {
                 Some("`rootcellar ls` shows the containers, `rootcellar list` the images".to_owned())
@@ -121,6 +134,7 @@ impl Advice for CommandError {
             Self::Runtime(error) => return error.exit_status(),
             Self::Template(error) => return error.exit_status(),
             Self::Manual(error) => return error.exit_status(),
+            Self::NeitherContainerNorImage { source, .. } => return source.exit_status(),
             Self::Config(error) => matches!(error, ConfigError::Read(_) | ConfigError::Write(_)),
             Self::Acquire(error) => error.is_failure(),
             Self::Read(error) => !error.is_bad_data(),
@@ -131,6 +145,7 @@ impl Advice for CommandError {
             | Self::NotConfirmed { .. }
             | Self::RemoteExists { .. }
             | Self::NoSuchThing { .. }
+            | Self::TwoServers { .. }
             | Self::Unreadable { .. }
             | Self::IdMap(_) => false,
         };

@@ -34,7 +34,7 @@ pub struct Args {
 /// Shows it.
 pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
     let name = args.thing.parse::<Name>().ok().filter(|_| !args.image);
-    let found = name.map(|name| Container::open(&context.directories.containers, &name));
+    let found = name.as_ref().map(|name| Container::open(&context.directories.containers, name));
     match found {
         Some(Ok(found)) => return Ok(container::show(&found, context)),
         Some(Err(runtime::Error::Unknown { .. })) if !args.container => {}
@@ -47,5 +47,8 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
     }
     let wanted: ImageSpec =
         args.thing.parse().map_err(|source| CommandError::NoSuchThing { name: args.thing.clone(), source })?;
-    image::show(&wanted, &args.source, context)
+    image::show(&wanted, &args.source, context).map_err(|error| match name {
+        Some(name) => CommandError::NeitherContainerNorImage { name, source: Box::new(error) },
+        None => error,
+    })
 }

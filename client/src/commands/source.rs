@@ -53,11 +53,21 @@ pub struct SourceArgs {
 }
 
 impl SourceArgs {
-    /// Where images come from. A remote named in the image itself comes first.
+    /// Where images come from: the remote that is named in the image itself or by an option, or a server.
     pub fn origin(&self, config: &Config, of_image: Option<&Name>) -> Result<Origin, CommandError> {
+        if let Some(remote) = of_image {
+            let other = if self.server.is_some() {
+                Some("--server")
+            } else {
+                self.remote.as_ref().filter(|named| *named != remote).map(|_| "--remote")
+            };
+            if let Some(option) = other {
+                return Err(CommandError::TwoServers { remote: remote.clone(), option });
+            }
+        }
         let origin = match &self.server {
-            Some(url) if of_image.is_none() => self.of_server(url, config)?,
-            _ => config.remote(of_image.or(self.remote.as_ref()))?.1.origin(),
+            Some(url) => self.of_server(url, config)?,
+            None => config.remote(of_image.or(self.remote.as_ref()))?.1.origin(),
         };
         Ok(Origin { ca: self.ca.clone().or(origin.ca), ..origin })
     }
@@ -161,6 +171,23 @@ mod tests {
         let error = args.origin(&config(), None).unwrap_err();
         let hint = terminal::Advice::hint(&error).unwrap();
         assert!(["--fingerprint", "remote add", "--trust-tls"].iter().all(|way| hint.contains(way)), "{hint}");
+    }
+
+    #[test]
+    fn an_image_of_a_remote_is_not_looked_for_elsewhere_and_an_option_is_not_ignored() {
+        let home: Name = "home".parse().unwrap();
+        let server = SourceArgs { server: Some("https://stranger".parse().unwrap()), ..SourceArgs::default() };
+        let remote = SourceArgs { remote: Some("work".parse().unwrap()), ..SourceArgs::default() };
+        for (args, option) in [(server, "--server"), (remote, "--remote")] {
+            let error = args.origin(&config(), Some(&home)).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("`home:` names the remote `home`, and `{option}` names another server")
+            );
+            assert!(terminal::Advice::hint(&error).unwrap().contains(option));
+        }
+        let same = SourceArgs { remote: Some(home.clone()), ..SourceArgs::default() };
+        assert!(same.origin(&config(), Some(&home)).is_ok());
     }
 
     #[test]

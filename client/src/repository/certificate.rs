@@ -35,25 +35,26 @@ pub struct Introduction {
 }
 
 /// Asks a server which certificate signs its index, and checks that it does. A signature names the subkey that made
-/// it, so the certificate is looked up by that, as OpenPGP key servers are asked (draft-shaw-openpgp-hkp-00).
+/// it, so the certificate is looked up by that: as a file, which a static site has, too, or as OpenPGP key servers are
+/// asked (draft-shaw-openpgp-hkp-00).
 pub fn introduce(repository: &Repository, channel: &Name, now: Timestamp) -> Result<Introduction, RepositoryError> {
     let limit = repository.fetcher.limits().certificate_bytes;
     let signed = repository.document(layout::SIGNED_INDEX, limit)?;
-    for issuer in verified::claimed_issuers(&signed)? {
-        let Ok(bytes) = repository.shared_document(&format!("pks/lookup?op=get&options=mr&search=0x{issuer}")) else {
-            continue;
-        };
-        let certificate = Certificate::from_bytes(&bytes)?;
-        if !certificate.answers_to(&issuer) {
-            continue;
+    let issuers = verified::claimed_issuers(&signed)?;
+    for issuer in &issuers {
+        let places = [layout::certificate(issuer), format!("pks/lookup?op=get&options=mr&search=0x{issuer}")];
+        let mut certificates = places.iter().filter_map(|place| {
+            let certificate = Certificate::from_bytes(&repository.shared_document(place).ok()?).ok()?;
+            certificate.answers_to(issuer).then_some(certificate)
+        });
+        if let Some(certificate) = certificates.next() {
+            let mut keyring = Keyring::default();
+            keyring.pin(&certificate.fingerprint(), certificate.clone())?;
+            verified::verify_index(&signed, &keyring, channel, &Memory::nothing(), now, PastValidity::Refuse)?;
+            return Ok(Introduction { certificate });
         }
-        let mut keyring = Keyring::default();
-        keyring.pin(&certificate.fingerprint(), certificate.clone())?;
-        verified::verify_index(&signed, &keyring, channel, &Memory::nothing(), now, PastValidity::Refuse)?;
-        return Ok(Introduction { certificate });
     }
-    let key = verified::claimed_issuers(&signed)?.pop().unwrap_or_default();
-    Err(RepositoryError::NoCertificate { key })
+    Err(RepositoryError::NoCertificate { key: issuers.last().cloned().unwrap_or_default() })
 }
 
 /// The largest certificate that is read. A repository certificate with twenty rotated subkeys has 10 KiB.

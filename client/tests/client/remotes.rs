@@ -40,6 +40,77 @@ fn without_a_terminal_an_unknown_key_is_shown_with_the_command_that_pins_it() {
 }
 
 #[test]
+fn a_static_site_introduces_itself_by_the_files_it_has() {
+    let server = Server::publishing(&[bookworm()]);
+    let host = Host::new();
+    let line = format!("remote add home {}", server.url());
+    host.run(&line).refuses("the server does not serve the certificate of key");
+    server.name_certificate_by_subkeys();
+    let said = host.run(&line).refuses("there is no terminal to ask on");
+    assert!(said.stderr.contains(&format!("--fingerprint {}", server.fingerprint())), "{}", said.stderr);
+    let asked = server.requests("");
+    host.run(&line).refuses("there is no terminal to ask on");
+    assert_eq!(server.requests("") - asked, 2, "the index and the certificate are all that is asked for");
+    // A stranger's certificate in its place is no introduction.
+    let subkey = server.key.0.certificate().subkeys().next().unwrap();
+    let stranger = stranger().0.certificate().to_armored().unwrap();
+    server.put(&format!("keys/{subkey}.pgp"), stranger);
+    host.run(&line).refuses("the server does not serve the certificate of key");
+}
+
+#[test]
+fn an_image_of_a_remote_together_with_a_server_is_refused() {
+    let server = Server::publishing(&[bookworm()]);
+    let host = Host::trusting(&server);
+    let elsewhere = format!("--server http://127.0.0.1:9 --fingerprint {}", server.fingerprint());
+    for command in ["fetch", "info", "create c1"] {
+        let said = host.run(&format!("{command} {elsewhere} default:debian")).refuses("names the remote `default`");
+        assert!(said.stderr.contains("hint: leave out either `default:` or `--server`"), "{}", said.stderr);
+    }
+    assert_eq!(server.requests(""), 0);
+}
+
+#[test]
+fn remotes_are_listed_with_what_they_are_trusted_for_and_which_is_the_default() {
+    let host = Host::new();
+    let key = "0123456789ABCDEF0123456789ABCDEF01234567";
+    host.configure(&format!(
+        "default_remote = \"work\"\n[remotes.home]\nurl = \"https://home\"\nfingerprint = \"{key}\"\nca = \"/ca.pem\"\n\
+         [remotes.work]\nurl = \"https://work\"\ntrust = \"tls\"\nchannel = \"testing\"\n"
+    ));
+    let lines: Vec<Vec<String>> = host.run("remote list").succeeds().stdout.lines().map(words).collect();
+    assert_eq!(lines[0], ["NAME", "DEFAULT", "URL", "CHANNEL", "TRUST", "CA"]);
+    assert_eq!(lines[1], ["home", "no", "https://home", "stable", key, "/ca.pem"]);
+    assert_eq!(lines[2], ["work", "yes", "https://work", "testing", "tls", "-"]);
+    let json: serde_json::Value =
+        serde_json::from_str(&host.run("remote list --format json").succeeds().stdout).unwrap();
+    assert_eq!(json[0]["ca"], "/ca.pem");
+    assert_eq!((&json[0]["trust"], &json[0]["fingerprint"]), (&"pinned".into(), &key.into()));
+    assert_eq!((&json[0]["default"], &json[1]["default"]), (&false.into(), &true.into()));
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_is_neither_a_container_nor_an_image_is_said_to_be_neither() {
+    let host = Host::new();
+    let said = host.run("info typo").refuses("there is no container `typo`");
+    assert!(
+        said.stderr.contains("no remote is configured") && said.stderr.contains("rootcellar ls"),
+        "{}",
+        said.stderr
+    );
+    let server = Server::publishing(&[bookworm()]);
+    host.trust(&server);
+    let said = host.run("info debain").refuses("there is no container `debain`");
+    assert!(said.stderr.contains("did you mean `debian`"), "{}", said.stderr);
+    let of_images = host.run("info --image debain").refuses("no image matches `debain`");
+    assert!(!of_images.stderr.contains("container"), "{}", of_images.stderr);
+}
+
+#[test]
 fn a_new_key_is_used_only_after_it_was_pinned() {
     let mut server = Server::publishing(&[bookworm()]);
     let host = Host::trusting(&server);

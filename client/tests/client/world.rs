@@ -210,6 +210,14 @@ impl Server {
         }
     }
 
+    /// Has the certificate under its subkeys, as what is exported for a static site has it.
+    pub(crate) fn name_certificate_by_subkeys(&self) {
+        let certificate = self.key.certificate();
+        for subkey in certificate.subkeys() {
+            self.put(&layout::certificate(subkey.as_str()), certificate.to_armored().unwrap());
+        }
+    }
+
     pub(crate) fn get(&self, path: &str) -> Vec<u8> {
         self.files.lock().unwrap()[path].clone()
     }

@@ -43,6 +43,11 @@ impl Certificate {
         Fingerprint(self.0.fingerprint().to_hex())
     }
 
+    /// The fingerprints of its subkeys: a signature names the one that made it, and not the primary key.
+    pub fn subkeys(&self) -> impl Iterator<Item = Fingerprint> {
+        self.0.keys().subkeys().map(|subkey| Fingerprint(subkey.key().fingerprint().to_hex()))
+    }
+
     /// The certificate as ASCII armor.
     pub fn to_armored(&self) -> Result<Vec<u8>, KeyError> {
         self.0.armored().to_vec().map_err(KeyError::from_openpgp)

@@ -5,7 +5,7 @@
 //! meta/1.0/index-{system,user}[.1 … .7][.asc]                     classic LXC
 //! streams/v1/{index,images}.json, index.sjson                     Incus, LXD and our own client
 //! streams/v1/<distribution>.<hash>.json                           products files, immutable names
-//! keys/<fingerprint>.pgp                                          certificates
+//! keys/<fingerprint>.pgp                                          certificates, by each of their keys
 //! ```
 
 use crate::compat::{CompatLevel, Mode};
@@ -36,7 +36,8 @@ pub fn products(distribution: &Name, content: &Sha256) -> String {
     format!("streams/v1/{distribution}.{}.json", &content.to_string()[..16])
 }
 
-/// A certificate, by its fingerprint in upper-case hexadecimal.
+/// A certificate, by its fingerprint in upper-case hexadecimal, or by that of a subkey: who has nothing but a signature
+/// knows no other, and a static site can be asked nothing else.
 pub fn certificate(fingerprint: &str) -> String {
     format!("keys/{fingerprint}.pgp")
 }

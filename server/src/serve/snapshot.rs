@@ -62,9 +62,12 @@ impl Snapshot {
             let images = join(&path, products, &documents)?;
             documents.insert(path.clone(), images.after(previous.and_then(|previous| previous.documents.get(&path))));
         }
-        let certificates = files.keys().filter(|path| path.starts_with("keys/"));
-        let certificates = certificates.filter_map(|path| documents.get(path)?.content.parts.first());
-        let certificates = certificates.filter_map(|bytes| Certificate::from_bytes(bytes).ok()).collect();
+        let certificate = |path: &String| {
+            let certificate = Certificate::from_bytes(documents.get(path)?.content.parts.first()?).ok()?;
+            // Each is there under the fingerprints of its subkeys, too.
+            (layout::certificate(certificate.fingerprint().as_str()) == *path).then_some(certificate)
+        };
+        let certificates = files.keys().filter(|path| path.starts_with("keys/")).filter_map(certificate).collect();
         let old_signatures = HashMap::new();
         let (pages, listing) = (page::Made::default(), OnceLock::new());
         let (settled, modified) = (Instant::now(), SystemTime::from(edition.published).into());
