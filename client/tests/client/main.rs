@@ -11,11 +11,15 @@ mod hostile_images;
 mod manual;
 mod overlap;
 mod programs;
+mod proxies;
+mod questions;
 mod remotes;
 mod shared_trees;
 mod stock_cache;
 mod template;
 mod template_surroundings;
+#[path = "../shared/terminal.rs"]
+mod terminal;
 mod tls;
 mod tls_remotes;
 mod trust;

@@ -15,6 +15,7 @@ use crate::world::{Host, Server, answer};
 /// Where a server is reached by https, and who vouches for that.
 pub(crate) struct Encrypted {
     pub(crate) url: String,
+    pub(crate) address: String,
     pub(crate) ca: PathBuf,
 }
 
@@ -55,7 +56,7 @@ impl Server {
             .unwrap();
         let config = Arc::new(config);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let address = listener.local_addr().unwrap();
         let (files, requests) = (self.files.clone(), self.requests.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -66,6 +67,6 @@ impl Server {
                 });
             }
         });
-        Encrypted { url: format!("https://{name}:{port}"), ca }
+        Encrypted { url: format!("https://{name}:{}", address.port()), address: address.to_string(), ca }
     }
 }

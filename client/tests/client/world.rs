@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use formats::certificate::SigningKey;
 use formats::delta::DeltaKind;
@@ -235,6 +235,30 @@ impl Server {
     pub(crate) fn requests(&self, end: &str) -> usize {
         self.requests.lock().unwrap().iter().filter(|path| path.ends_with(end)).count()
     }
+}
+
+/// Where a server is reached whose answers come in pieces, each after this pause.
+pub(crate) fn slowly(server: &Server, pause: Duration) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let behind = server.address.clone();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, mut server) = (client.unwrap(), TcpStream::connect(&behind).unwrap());
+            let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut from_client, &mut to_server));
+            std::thread::spawn(move || {
+                let mut piece = vec![0; 64 << 10];
+                while let Ok(count) = server.read(&mut piece)
+                    && count > 0
+                    && client.write_all(&piece[..count]).is_ok()
+                {
+                    std::thread::sleep(pause);
+                }
+            });
+        }
+    });
+    address
 }
 
 /// Answers what is asked on a connection until it ends.

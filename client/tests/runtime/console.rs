@@ -2,7 +2,8 @@
 
 use std::process::Stdio;
 
-use crate::support::{Host, Terminal, eventually};
+use crate::support::{Host, eventually};
+use crate::terminal::Terminal;
 
 /// A container whose init talks on the console and, by another process, on each of two terminals.
 fn talking(lines: &str) -> Option<Host> {

@@ -5,7 +5,8 @@ use std::process::Stdio;
 
 use rustix::process::{Pid, Signal};
 
-use crate::support::{Host, Terminal};
+use crate::support::Host;
+use crate::terminal::Terminal;
 
 fn running() -> Option<Host> {
     let host = Host::or_skip()?;

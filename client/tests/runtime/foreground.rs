@@ -2,7 +2,8 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Host, Terminal, eventually};
+use crate::support::{Host, eventually};
+use crate::terminal::Terminal;
 
 fn host() -> Option<Host> {
     let host = Host::or_skip()?;

@@ -31,5 +31,7 @@ mod snapshots;
 mod stop;
 mod support;
 mod systemd;
+#[path = "../shared/terminal.rs"]
+mod terminal;
 mod user;
 mod user_network;

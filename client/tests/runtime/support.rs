@@ -2,15 +2,10 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
 
 /// A containers directory that disappears with everything that runs from it.
 pub(crate) struct Host {
@@ -160,56 +155,6 @@ impl Ran {
     pub(crate) fn fails(self, code: i32, words: &str) {
         assert_eq!(self.code, Some(code), "{self:?}");
         assert!(self.stderr.contains(words), "no `{words}` in {self:?}");
-    }
-}
-
-/// A terminal with a test at its keyboard.
-pub(crate) struct Terminal {
-    master: OwnedFd,
-    slave: OwnedFd,
-    /// What was shown so far.
-    pub(crate) said: String,
-}
-
-impl Terminal {
-    pub(crate) fn open() -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        unlockpt(&master).unwrap();
-        let slave = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        Self { master, slave, said: String::new() }
-    }
-
-    pub(crate) fn resize(&self, rows: u16, columns: u16) {
-        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(&self.master, size).unwrap();
-    }
-
-    /// For a standard stream of a program.
-    pub(crate) fn stream(&self) -> Stdio {
-        Stdio::from(self.slave.try_clone().unwrap())
-    }
-
-    /// Runs a program with all its standard streams on the terminal.
-    pub(crate) fn run(&self, command: &mut Command) -> Child {
-        command.stdin(self.stream()).stdout(self.stream()).stderr(self.stream()).spawn().unwrap()
-    }
-
-    pub(crate) fn types(&self, keys: &str) {
-        rustix::io::write(&self.master, keys.as_bytes()).unwrap();
-    }
-
-    /// Waits until it shows this.
-    pub(crate) fn shows(&mut self, wanted: &str) {
-        let patience = Instant::now() + Duration::from_mins(1);
-        while !self.said.contains(wanted) {
-            assert!(Instant::now() < patience, "no `{wanted}` in `{}`", self.said);
-            let mut fds = [PollFd::from_borrowed_fd(self.master.as_fd(), PollFlags::IN)];
-            if poll(&mut fds, Some(&Timespec { tv_sec: 1, tv_nsec: 0 })).unwrap() > 0 {
-                let mut buffer = [0; 1024];
-                let count = rustix::io::read(&self.master, &mut buffer).unwrap_or(0);
-                self.said.push_str(&String::from_utf8_lossy(&buffer[..count]));
-            }
-        }
     }
 }
 

@@ -145,19 +145,29 @@ mod tests {
     }
 
     #[test]
-    fn on_a_terminal_a_bar_shows_done_and_total_and_then_goes() {
+    fn on_a_terminal_a_bar_shows_done_total_rate_and_time_left_and_then_goes() {
         let screen = InMemoryTerm::new(5, 120);
         let (printer, _) = Printer::captured(false);
         printer.bars().set_draw_target(ProgressDrawTarget::term_like(Box::new(screen.clone())));
         let progress = Progress::new(&printer, "Downloading the rootfs", None);
         progress.begin(4096, 1024);
-        progress.advance(1024);
+        // What it cannot know yet it shows as nothing; a rate takes several looks at the clock.
+        for _ in 0..8 {
+            std::thread::sleep(std::time::Duration::from_millis(30));
+            progress.advance(128);
+        }
         progress.bar.force_draw();
-        assert!(
-            screen.contents().starts_with("Downloading the rootfs        2.0 KiB / 4.0 KiB  [#"),
-            "{}",
-            screen.contents()
-        );
+        let shown = screen.contents();
+        let facts = shown
+            .strip_prefix("Downloading the rootfs        2.0 KiB / 4.0 KiB  [#")
+            .unwrap_or_else(|| panic!("{shown}"));
+        let (_, facts) = facts.split_once("]  ").unwrap();
+        let (rate, left) = facts.trim_end().split_once("  ").unwrap();
+        // A KiB in a quarter of a second, and two more to go.
+        let kibibytes: f64 = rate.strip_suffix(" KiB/s").unwrap_or_else(|| panic!("{shown}")).parse().unwrap();
+        assert!((0.5..8.0).contains(&kibibytes), "{shown}");
+        let seconds: f64 = left.strip_suffix("s left").unwrap_or_else(|| panic!("{shown}")).parse().unwrap();
+        assert!((0.2..5.0).contains(&seconds), "{shown}");
         drop(progress);
         assert_eq!(screen.contents(), "");
     }
