@@ -152,6 +152,19 @@ impl Cache {
     }
 }
 
+/// The images of an origin in a cache, each with its builds, the newest first; for who only shows names. Nothing is made
+/// and nobody is waited for.
+pub fn glance(directory: &Path, origin: &Origin) -> Vec<(CurrentBuild, Vec<CachedBuild>)> {
+    let images = directory.join(VERSION).join(IMAGES).join(origin.key());
+    let entries = entry::below(&images, Owner::SELF).unwrap_or_default();
+    let of_entry = |entry: &Entry| {
+        let mut builds = entry.all();
+        builds.sort_by(|one, other| other.build.as_str().cmp(one.build.as_str()));
+        Some((entry.current()?, builds))
+    };
+    entries.iter().filter_map(of_entry).collect()
+}
+
 /// A file that is being written for the cache. Dropped without being placed, it is removed.
 #[derive(Debug)]
 pub struct Draft {

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use terminal::log::{self, LogArgs};
-use terminal::{ExitStatus, ManualCommand, OutputFormat, Printer, finish};
+use terminal::{ExitStatus, ManualCommand, NAMES_COMMAND, OutputFormat, Printer, finish};
 
 use crate::commands::{
-    CommandError, autostart, cache, console, copy, create, destroy, doctor, exec, fetch, freeze, info, list, logs, ls,
-    remote, restart, restore, snapshot, start, stop, template, unfreeze, wait,
+    CommandError, autostart, cache, console, copy, create, destroy, doctor, exec, fetch, freeze, info,
+    internal_complete, list, logs, ls, remote, restart, restore, snapshot, start, stop, template, unfreeze, wait,
 };
 use crate::context::Context;
 use crate::directories::{Directories, DirectoryArgs};
@@ -68,6 +68,8 @@ enum Command {
     Cache(cache::Args),
     Template(template::Args),
     Doctor(doctor::Args),
+    #[command(name = NAMES_COMMAND, hide = true)]
+    InternalComplete(internal_complete::Args),
     #[command(flatten)]
     Manual(ManualCommand),
 }
@@ -138,6 +140,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitStatus, CommandEr
         Command::Cache(args) => cache::run(&args, context),
         Command::Template(args) => template::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),
+        Command::InternalComplete(args) => Ok(internal_complete::run(&args, &Cli::command(), context)),
         Command::Manual(command) => Ok(command.run(Cli::command(), &context.printer)?),
     }
 }

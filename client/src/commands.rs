@@ -11,6 +11,7 @@ pub mod exec;
 pub mod fetch;
 pub mod freeze;
 pub mod info;
+pub mod internal_complete;
 pub mod internal_runtime;
 pub mod list;
 pub mod logs;

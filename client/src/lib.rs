@@ -13,6 +13,7 @@ pub mod cache;
 pub mod catalog;
 pub mod cli;
 pub mod commands;
+pub mod completion;
 pub mod config;
 pub mod container;
 pub mod context;

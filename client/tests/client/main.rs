@@ -4,6 +4,7 @@
 #![allow(clippy::print_stderr, reason = "what is skipped is said")]
 
 mod cache;
+mod completion;
 mod containers;
 mod deltas;
 mod doctor;

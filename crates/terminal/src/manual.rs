@@ -1,5 +1,7 @@
 //! What a program knows about its own command line: completions for shells, and pages for man.
 
+mod names;
+
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -8,6 +10,8 @@ use clap::{Command, Subcommand, ValueEnum};
 
 use crate::exit::{Advice, ExitStatus};
 use crate::printer::Printer;
+
+pub use names::NAMES_COMMAND;
 
 /// The two commands that every program of ours has for its own sake. Programs flatten them into their own.
 #[derive(Clone, Debug, Subcommand)]
@@ -48,20 +52,20 @@ impl ManualCommand {
     }
 }
 
-fn completions(program: &Command, shell: Shell) -> String {
+fn completions(whole: &Command, asked: Shell) -> String {
     let mut script = Vec::new();
     // clap keeps names for as long as the process lives.
-    let name: &'static str = program.get_name().to_owned().leak();
+    let name: &'static str = whole.get_name().to_owned().leak();
     // Commands that are not for people are not offered to them.
-    let shown = program.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
-    let mut program = Command::new(name).args(program.get_arguments().cloned()).subcommands(shown);
-    let shell = match shell {
+    let shown = whole.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    let mut program = Command::new(name).args(whole.get_arguments().cloned()).subcommands(shown);
+    let shell = match asked {
         Shell::Bash => clap_complete::Shell::Bash,
         Shell::Zsh => clap_complete::Shell::Zsh,
         Shell::Fish => clap_complete::Shell::Fish,
     };
     clap_complete::generate(shell, &mut program, name, &mut script);
-    String::from_utf8_lossy(&script).into_owned()
+    names::asking(String::from_utf8_lossy(&script).into_owned(), whole, asked)
 }
 
 fn page(program: Command) -> Result<String, ManualError> {
@@ -109,6 +113,17 @@ mod tests {
         for shell in ["bash", "zsh", "fish"] {
             let script = printed(&["completions", shell]);
             assert!(script.contains("cellar") && script.contains("completions"), "{shell}: {script}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_knows_names_is_asked_for_them_and_no_other_is() {
+        let plain = Command::new("cellar");
+        let knowing = plain.clone().subcommand(Command::new(NAMES_COMMAND).hide(true));
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            assert!(!completions(&plain, shell).contains(NAMES_COMMAND), "{shell:?}");
+            let script = completions(&knowing, shell);
+            assert!(script.contains(NAMES_COMMAND) && !script.contains("PROGRAM"), "{shell:?}: {script}");
         }
     }
 
