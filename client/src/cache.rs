@@ -1,6 +1,7 @@
 //! The image cache.
 
 mod entry;
+mod listing;
 mod prune;
 
 use std::fs::File;
@@ -15,6 +16,7 @@ use crate::files::{self, Lock, Owner};
 use crate::remote::Origin;
 
 pub use entry::{CachedBuild, CurrentBuild, Entry};
+pub use listing::Kept;
 pub use prune::{Check, Pruned};
 
 /// The image cache.
@@ -25,10 +27,12 @@ pub use prune::{Check, Pruned};
 /// ├── blobs/sha256/9f/9f2c…                    files by their digest, checked again before every use: a rootfs as it
 /// │                                            was downloaded, the tar archive that was in it, the metadata
 /// ├── partial/<origin>.<build file>            resumable, never trusted
-/// └── images/<origin>/<distribution>/<release>/<arch>/<variant>/
-///     ├── lock                                 held while the image is fetched: one download for everybody
-///     ├── current.json                         the newest build known, and until when it need not be looked up again
-///     └── builds/<build>.json                  the digests of the files of one build
+/// └── images/<origin>/
+///     ├── server                               its address, for people
+///     └── <distribution>/<release>/<arch>/<variant>/
+///         ├── lock                             held while the image is fetched: one download for everybody
+///         ├── current.json                     the newest build known, and until when it need not be looked up again
+///         └── builds/<build>.json              the digests of the files of one build
 /// ```
 ///
 /// A blob may be shared; what a build consists of is known per origin, so one server's word never counts for another.
@@ -72,7 +76,9 @@ impl Cache {
 
     /// What is kept of an image of an origin.
     pub fn entry(&self, origin: &Origin, image: &ImageId) -> Entry {
-        Entry::at(self.root.join(IMAGES).join(origin.key()).join(image.to_string()), self.owner)
+        let directory = self.root.join(IMAGES).join(origin.key());
+        let server = (directory.join(SERVER), origin.url.to_string());
+        Entry::at(directory.join(image.to_string()), self.owner).of_server(server)
     }
 
     /// The images of an origin that are cached.
@@ -233,6 +239,7 @@ const VERSION: &str = "v1";
 const BLOBS: &str = "blobs/sha256";
 const PARTIAL: &str = "partial";
 const IMAGES: &str = "images";
+const SERVER: &str = "server";
 
 #[cfg(test)]
 mod tests {

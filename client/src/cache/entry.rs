@@ -19,6 +19,8 @@ use crate::files::{self, Lock, Owner};
 pub struct Entry {
     directory: PathBuf,
     owner: Owner,
+    /// Where the address of the server is written down, and what it is.
+    server: Option<(PathBuf, String)>,
 }
 
 /// Which build of an image is current.
@@ -69,12 +71,22 @@ impl fmt::Display for CachedBuild {
 
 impl Entry {
     pub(super) fn at(directory: PathBuf, owner: Owner) -> Self {
-        Self { directory, owner }
+        Self { directory, owner, server: None }
+    }
+
+    /// The same entry, which tells what server it is of.
+    pub(super) fn of_server(self, server: (PathBuf, String)) -> Self {
+        Self { server: Some(server), ..self }
     }
 
     /// Keeps other processes from fetching this image.
     pub fn lock(&self) -> Result<Lock, CacheError> {
         files::make_directories(&self.builds(), self.owner).map_err(self.failed())?;
+        if let Some((path, address)) = &self.server
+            && !path.exists()
+        {
+            files::write_whole(path, format!("{address}\n").as_bytes(), 0o644, self.owner).map_err(self.failed())?;
+        }
         Lock::exclusive(&self.directory.join("lock"), self.owner).map_err(self.failed())
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use formats::digest::FileDigest;
 use fs_err as fs;
 
-use super::{BLOBS, Cache, CacheError, CachedBuild, Entry, IMAGES, PARTIAL, entry};
+use super::{BLOBS, Cache, CacheError, CachedBuild, Kept, PARTIAL, entry};
 use crate::files;
 
 /// What pruning removed.
@@ -30,21 +30,6 @@ pub struct Check {
 }
 
 impl Cache {
-    /// Every build in the cache with the directory of its origin, and whether it is the current one.
-    pub fn builds(&self) -> Result<Vec<(String, CachedBuild, bool)>, CacheError> {
-        let mut all = Vec::new();
-        for (origin, entry) in self.entries()? {
-            let current = entry.current().map(|current| current.build);
-            let mut builds = entry.all();
-            builds.sort_by(|one, other| other.build.cmp(&one.build));
-            all.extend(builds.into_iter().map(|build| {
-                let is_current = current.as_ref() == Some(&build.build);
-                (origin.clone(), build, is_current)
-            }));
-        }
-        Ok(all)
-    }
-
     /// Removes builds that are not current (all of them with `everything`), files that no build needs, and what is
     /// left of interrupted downloads. Of an image whose builds were all asked for by name, the newest stays.
     pub fn prune(&self, everything: bool) -> Result<Pruned, CacheError> {
@@ -81,7 +66,7 @@ impl Cache {
     pub fn verify(&self) -> Result<Vec<Check>, CacheError> {
         // Either form of the rootfs makes containers: what a delta made was never there as the server has it.
         let state = |digest: &FileDigest| Ok::<_, CacheError>((self.has(digest)?, self.blob(digest)?.is_some()));
-        let check = |(_, build, _): (String, CachedBuild, bool)| {
+        let check = |Kept { build, .. }: Kept| {
             let (has_archive, archive) = build.tar.as_ref().map_or(Ok((false, false)), state)?;
             let (has_rootfs, rootfs) = state(&build.rootfs)?;
             let (_, metadata) = state(&build.metadata)?;
@@ -90,18 +75,9 @@ impl Cache {
         };
         self.builds()?.into_iter().map(check).collect()
     }
-
-    fn entries(&self) -> Result<Vec<(String, Entry)>, CacheError> {
-        let mut all = Vec::new();
-        for origin in subdirectories(&self.root.join(IMAGES))? {
-            let name = origin.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            all.extend(entry::below(&origin, self.owner)?.into_iter().map(|entry| (name.clone(), entry)));
-        }
-        Ok(all)
-    }
 }
 
-fn subdirectories(directory: &Path) -> Result<Vec<PathBuf>, CacheError> {
+pub(super) fn subdirectories(directory: &Path) -> Result<Vec<PathBuf>, CacheError> {
     entry::subdirectories(directory).map_err(|source| CacheError::Storage { path: directory.to_owned(), source })
 }
 

@@ -6,7 +6,7 @@ use terminal::{ExitStatus, Table, human};
 
 use super::{CommandError, ImageSpec, SourceArgs};
 use crate::acquire::{Policy, Source};
-use crate::cache::Cache;
+use crate::cache::{Cache, Kept};
 use crate::config::Config;
 use crate::container::base;
 use crate::context::Context;
@@ -50,8 +50,13 @@ struct Row {
     image: String,
     serial: String,
     current: bool,
+    /// How many bytes of it are in the cache, decoded ones included.
     size_bytes: u64,
     fetched: String,
+    /// Until when the server is not asked for a newer one; only for the current build.
+    fresh_until: Option<String>,
+    server: Option<String>,
+    /// The name of its directory in the cache.
     origin: String,
 }
 
@@ -99,21 +104,29 @@ fn warm_one(source: &Source<'_>, query: &ImageQuery, context: &Context) -> Resul
 
 fn list(context: &Context) -> Result<ExitStatus, CommandError> {
     let cache = Cache::open(&context.directories.cache, Owner::SELF)?;
-    let rows: Vec<Row> = cache
-        .builds()?
-        .into_iter()
-        .map(|(origin, build, current)| Row {
-            image: build.image.to_string(),
+    let mut table = Table::new(["IMAGE", "BUILD", "CURRENT", "SIZE", "FETCHED", "FRESH UNTIL", "SERVER"]);
+    let mut rows = Vec::new();
+    for Kept { origin, server, build, fresh_until, size_bytes } in cache.builds()? {
+        let image = build.image.to_string();
+        table.row([
+            image.as_str(),
+            build.build.as_str(),
+            if fresh_until.is_some() { "yes" } else { "no" },
+            &human::bytes(size_bytes),
+            &build.fetched.to_string(),
+            &fresh_until.map_or_else(|| "-".to_owned(), |until| until.to_string()),
+            server.as_deref().unwrap_or(&origin),
+        ]);
+        rows.push(Row {
+            image,
             serial: build.build.as_str().to_owned(),
-            current,
-            size_bytes: build.rootfs.size_bytes + build.metadata.size_bytes,
-            fetched: build.fetched.to_string(),
+            current: fresh_until.is_some(),
+            size_bytes,
+            fetched: String::from(build.fetched),
+            fresh_until: fresh_until.map(String::from),
+            server,
             origin,
-        })
-        .collect();
-    let mut table = Table::new(["IMAGE", "BUILD", "SIZE", "FETCHED", "ORIGIN"]);
-    for row in &rows {
-        table.row([&row.image, &row.serial, &human::bytes(row.size_bytes), &row.fetched, &row.origin]);
+        });
     }
     context.printer.listing(context.format, &table, &rows);
     Ok(ExitStatus::Done)
@@ -122,7 +135,7 @@ fn list(context: &Context) -> Result<ExitStatus, CommandError> {
 fn prune(context: &Context, all: bool) -> Result<ExitStatus, CommandError> {
     let cache = Cache::open_alone(&context.directories.cache, Owner::SELF)?;
     let pruned = cache.prune(all)?;
-    let current: Vec<_> = cache.builds()?.into_iter().map(|(_, build, _)| build.rootfs.sha256).collect();
+    let current: Vec<_> = cache.builds()?.into_iter().map(|kept| kept.build.rootfs.sha256).collect();
     let bases = base::prune(&context.directories.containers, &current)?;
     context.printer.say(format_args!(
         "Removed {} builds, {} files, {}",

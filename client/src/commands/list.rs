@@ -1,5 +1,6 @@
 //! `rootcellar list`
 
+use formats::digest::{FileDigest, Sha256};
 use serde::Serialize;
 use terminal::{ExitStatus, OutputFormat, Table, human};
 
@@ -35,6 +36,18 @@ pub(super) struct BuildRow {
     /// What a create downloads; unknown where the server does not say.
     pub(super) size_bytes: Option<u64>,
     pub(super) cache_expiry: Option<String>,
+    /// What the files must be; unknown where nothing but TLS vouches for the server.
+    rootfs: Option<File>,
+    metadata: Option<File>,
+    /// The tar archive in the rootfs, if the server says.
+    tar: Option<File>,
+}
+
+/// What a file must be.
+#[derive(Serialize)]
+struct File {
+    size_bytes: u64,
+    sha256: Sha256,
 }
 
 /// Lists the images.
@@ -74,7 +87,10 @@ impl Row {
 impl BuildRow {
     fn of(build: &Build) -> Self {
         let cache_expiry = build.cache_expiry.map(String::from);
-        Self { serial: build.name.as_str().to_owned(), size_bytes: build.size_bytes(), cache_expiry }
+        let file = |FileDigest { size_bytes, sha256 }| File { size_bytes, sha256 };
+        let [rootfs, metadata, tar] = [build.rootfs.digest, build.metadata.digest, build.tar].map(|one| one.map(file));
+        let (serial, size_bytes) = (build.name.as_str().to_owned(), build.size_bytes());
+        Self { serial, size_bytes, cache_expiry, rootfs, metadata, tar }
     }
 
     pub(super) fn size(&self) -> String {

@@ -4,6 +4,7 @@ use std::process::Child;
 use std::time::Duration;
 
 use formats::record::BuildFile;
+use formats::time::Timestamp;
 use testkit::FakeImage;
 
 use crate::world::{Claims, Host, Said, Server, bookworm, is_root, serial};
@@ -128,12 +129,41 @@ fn a_full_listing_of_the_cache_names_builds_and_their_size() {
     let server = Server::publishing(&[bookworm()]);
     let host = Host::trusting(&server);
     host.run("fetch debian/12").succeeds();
-    let said = host.run("cache list --format json").succeeds();
-    let rows: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    let listed = || {
+        let said = host.run("cache list --format json").succeeds();
+        serde_json::from_str::<serde_json::Value>(&said.stdout).unwrap()[0].clone()
+    };
     let files = bookworm().files();
     let size = files[&BuildFile::RootfsTarXz].len() + files[&BuildFile::MetaTarXz].len();
-    assert_eq!(rows[0]["size_bytes"], size);
-    assert_eq!(rows[0]["image"], "debian/bookworm/amd64/default");
+    let row = listed();
+    assert_eq!((&row["size_bytes"], &row["image"]), (&size.into(), &"debian/bookworm/amd64/default".into()));
+    assert_eq!((&row["server"], &row["current"]), (&server.url().into(), &true.into()));
+    for time in ["fetched", "fresh_until"] {
+        let time = row[time].as_str().unwrap();
+        assert!(time.ends_with('Z') && time.parse::<Timestamp>().is_ok(), "{time}");
+    }
+    // What was decoded takes room, too.
+    host.run("cache warm").succeeds();
+    let tar = usize::try_from(bookworm().record().rootfs_tar.size_bytes).unwrap();
+    assert_eq!(listed()["size_bytes"], size + tar);
+    let text = host.run("cache list").succeeds().stdout;
+    assert!(text.starts_with("IMAGE ") && text.contains("CURRENT") && text.contains("FRESH UNTIL"), "{text}");
+    assert!(text.contains(" yes ") && text.contains(&server.url()), "{text}");
+}
+
+#[test]
+fn a_replaced_build_is_listed_as_no_longer_current() {
+    let mut server = Server::publishing(&[bookworm().serial(&serial(60))]);
+    let host = Host::trusting(&server);
+    host.run("fetch debian/12").succeeds();
+    server.add(bookworm(), Claims::fresh(5));
+    host.run("cache warm").succeeds();
+    let rows: serde_json::Value =
+        serde_json::from_str(&host.run("cache list --format json").succeeds().stdout).unwrap();
+    assert_eq!((&rows[0]["current"], &rows[1]["current"]), (&true.into(), &false.into()));
+    assert_eq!(rows[1]["fresh_until"], serde_json::Value::Null);
+    let current: Vec<_> = host.run("cache list").stdout.lines().skip(1).map(|line| line.contains(" yes ")).collect();
+    assert_eq!(current, [true, false]);
 }
 
 /// Lets the cache expiry of everything that is cached pass.

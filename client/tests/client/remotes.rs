@@ -1,5 +1,6 @@
 //! A server's key is pinned once, by a person or by its fingerprint, and images are found by their names.
 
+use formats::record::BuildFile;
 use testkit::FakeImage;
 
 use crate::world::{Claims, Host, Server, bookworm, stranger};
@@ -136,6 +137,23 @@ fn images_are_listed_by_pattern_and_as_json() {
     let rows: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!(rows.as_array().unwrap().len(), 2);
     assert_eq!(rows[0]["image"], "alpine/3.20/arm64/cloud");
+}
+
+#[test]
+fn what_is_said_of_an_image_as_json_has_the_digests_of_its_files() {
+    let server = Server::publishing(&[bookworm()]);
+    let host = Host::trusting(&server);
+    let image: serde_json::Value =
+        serde_json::from_str(&host.run("info --format json debian/12").succeeds().stdout).unwrap();
+    let (build, record) = (&image["builds"][0], bookworm().record());
+    for (key, digest) in [
+        ("rootfs", record.files[&BuildFile::RootfsTarXz]),
+        ("metadata", record.files[&BuildFile::MetaTarXz]),
+        ("tar", record.rootfs_tar),
+    ] {
+        assert_eq!(build[key]["sha256"], digest.sha256.to_string(), "{key}");
+        assert_eq!(build[key]["size_bytes"], digest.size_bytes, "{key}");
+    }
 }
 
 #[test]
