@@ -22,7 +22,7 @@ use formats::verified::PastValidity;
 use transfer::TransferError;
 
 use crate::cache::{Cache, CachedBuild, CurrentBuild, Entry};
-use crate::catalog::{Build, Catalog, Listed, show_index};
+use crate::catalog::{Build, Catalog, Listed, Pattern, show_index};
 use crate::files::{Lock, Owner};
 use crate::narrator::{Narrator, Step};
 use crate::remote::Trust;
@@ -158,14 +158,18 @@ impl Source<'_> {
         Ok(acquired)
     }
 
-    /// Shows the images of the server, as [`catalog`](Self::catalog) has them.
-    pub fn show(&self, pattern: Option<&str>, show: &mut dyn FnMut(Listed<'_>)) -> Result<(), AcquireError> {
+    /// Shows the images of the server, as [`catalog`](Self::catalog) has them. Where there are none, it returns names that
+    /// may have been meant.
+    pub fn show(
+        &self,
+        pattern: Option<&Pattern>,
+        show: &mut dyn FnMut(Listed<'_>),
+    ) -> Result<Vec<String>, AcquireError> {
         if self.repository.origin().trust == Trust::Tls {
-            show_index(&self.classic_text()?, pattern, show);
+            Ok(show_index(&self.classic_text()?, pattern, show))
         } else {
-            self.catalog(None)?.show(pattern, show);
+            Ok(self.catalog(None)?.show(pattern, show))
         }
-        Ok(())
     }
 
     /// The images of the server, checked as far as its trust goes.

@@ -1,79 +1,22 @@
 //! The images of a server, and how one build is found among them.
 
+mod listing;
 pub(crate) mod near;
+mod pattern;
 
 use formats::arch::Arch;
 use formats::delta::DeltaKind;
 use formats::digest::FileDigest;
 use formats::image::{ImageId, ImageQuery};
-use formats::index::{BuildName, Index, IndexEntry, IndexLine};
+use formats::index::{BuildName, Index, IndexEntry};
 use formats::record::BuildFile;
 use formats::serial::Serial;
 use formats::streams::{Item, Product, Products, Version};
 use formats::time::Timestamp;
 use formats::verified::Verified;
 
-/// An image as a listing shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listed<'a> {
-    /// Its id.
-    pub image: &'a str,
-    /// Its newest build.
-    pub newest: &'a str,
-    /// What a create downloads; unknown where the server does not say.
-    pub size_bytes: Option<u64>,
-    /// What else it is called.
-    pub aliases: &'a [String],
-}
-
-/// Shows the images of a classic index, which may have very many lines, in order of their ids: the same that
-/// [`Catalog::of_index`] would show.
-pub fn show_index(text: &str, pattern: Option<&str>, show: &mut dyn FnMut(Listed<'_>)) {
-    let mut places: Vec<Place<'_>> = text.lines().filter_map(Place::of).collect();
-    // Most servers write them in order, each image once.
-    if !places.is_sorted_by(|one, other| one.image() < other.image()) {
-        places.sort_by(|one, other| one.image().cmp(&other.image()));
-        // Of the lines of one image the first counts.
-        places.dedup_by(|one, other| one.image() == other.image());
-    }
-    let mut id = String::new();
-    for place in places {
-        let (distribution, release, arch, variant) = place.image();
-        id.clear();
-        for part in [distribution, "/", release, "/", arch.as_str(), "/", variant] {
-            id.push_str(part);
-        }
-        if pattern.is_none_or(|pattern| glob(pattern, &id)) {
-            show(Listed { image: &id, newest: place.field(4), size_bytes: None, aliases: &[] });
-        }
-    }
-}
-
-/// A usable line of a classic index and how long its fields are: less than the fields themselves would take.
-struct Place<'a> {
-    line: &'a str,
-    lengths: [u8; 5],
-    arch: Arch,
-}
-
-impl<'a> Place<'a> {
-    fn of(line: &'a str) -> Option<Self> {
-        let IndexLine { distribution, release, arch, variant, build, .. } = IndexLine::parse(line)?;
-        let lengths =
-            [distribution, release, arch, variant, build].map(|field| u8::try_from(field.len()).unwrap_or(u8::MAX));
-        Some(Self { line, lengths, arch: arch.parse().ok()? })
-    }
-
-    fn field(&self, number: usize) -> &'a str {
-        let mut lengths = self.lengths.iter().map(|length| usize::from(*length));
-        let start: usize = lengths.by_ref().take(number).map(|length| length + 1).sum();
-        self.line.get(start..start + lengths.next().unwrap_or(0)).unwrap_or_default()
-    }
-
-    fn image(&self) -> (&'a str, &'a str, Arch, &'a str) {
-        (self.field(0), self.field(1), self.arch, self.field(3))
-    }
-}
+pub use listing::{Listed, show_index};
+pub use pattern::Pattern;
 
 /// The images of a server: from products files that its signed index names, or from a classic index that nothing but
 /// TLS vouches for.
@@ -126,29 +69,9 @@ impl Catalog {
         Self { images }
     }
 
-    /// Shows these images.
-    pub fn show(&self, pattern: Option<&str>, show: &mut dyn FnMut(Listed<'_>)) {
-        for image in self.listing(pattern) {
-            if let Some(newest) = image.builds.first() {
-                let (id, size_bytes) = (image.id.to_string(), newest.size_bytes());
-                show(Listed { image: &id, newest: newest.name.as_str(), size_bytes, aliases: &image.aliases });
-            }
-        }
-    }
-
     fn sorted(mut images: Vec<Image>) -> Self {
         images.sort_by(|one, other| one.id.cmp(&other.id));
         Self { images }
-    }
-
-    /// The images that a listing shows: those whose id or an alias starts with the pattern, `*` standing for
-    /// anything.
-    pub fn listing(&self, pattern: Option<&str>) -> impl Iterator<Item = &Image> {
-        self.images.iter().filter(move |image| {
-            pattern.is_none_or(|pattern| {
-                glob(pattern, &image.id.to_string()) || image.aliases.iter().any(|alias| glob(pattern, alias))
-            })
-        })
     }
 
     /// The image that a query asks for.
@@ -158,7 +81,7 @@ impl Catalog {
             self.images.iter().find(|image| query.matches(&image.id, image.aliases.iter().map(String::as_str), host));
         found.ok_or_else(|| NotFound::Image {
             name: query.name(),
-            near: near::names(&query.name(), self.images.iter().map(|image| (&image.id, image.aliases.as_slice()))),
+            near: self.near(&query.name()),
         })
     }
 
@@ -312,20 +235,6 @@ impl NotFound {
     }
 }
 
-/// Whether `text` starts with `pattern`, in which `*` stands for anything.
-fn glob(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let Some(rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
-    let mut rest = rest;
-    for part in parts {
-        match rest.find(part) {
-            Some(position) => rest = &rest[position + part.len()..],
-            None => return false,
-        }
-    }
-    true
-}
-
 /// How many builds a hint lists.
 const NEWEST: usize = 3;
 
@@ -430,7 +339,7 @@ mod tests {
     #[test]
     fn a_pattern_matches_the_start_of_ids_and_aliases() {
         let catalog = catalog();
-        let count = |pattern: &str| catalog.listing(Some(pattern)).count();
+        let count = |pattern: &str| catalog.listing(Some(&pattern.parse().unwrap())).count();
         assert_eq!(
             (count("deb"), count("debian/12"), count("*arm64"), count("*/arm64/d"), count("ubuntu")),
             (2, 2, 1, 1, 0)
@@ -446,23 +355,5 @@ mod tests {
         let build = catalog.find(&"alpine/3.20/amd64".parse().unwrap()).unwrap();
         assert_eq!((build.name.as_str(), build.rootfs.digest), ("20261121_07:42", None));
         assert_eq!(build.metadata.path, "/images/a/20261121_07:42/meta.tar.xz");
-    }
-
-    #[test]
-    fn a_listing_of_a_classic_index_shows_what_its_catalog_has_and_nothing_unusable() {
-        let text = "void;current;amd64;musl;2;/images/v/2/\nalpine;3.20;x86_64;default;2;/images/a/2/\n\
-                    alpine;3.20;amd64;default;1;/images/a/1/\nalpine;3.9;pdp11;default;1;/images/a/1/\n\
-                    alpine;3.20;arm64;default;1;/images/../x/\nalpine;3.20;arm64;\x1b[2J;1;/images/a/1/\nalpine;1;2\n";
-        for (pattern, expected) in [
-            (None, vec!["alpine/3.20/amd64/default@2", "void/current/amd64/musl@2"]),
-            (Some("v*musl"), vec!["void/current/amd64/musl@2"]),
-        ] {
-            let (mut direct, mut catalog) = (Vec::new(), Vec::new());
-            show_index(text, pattern, &mut |one| direct.push(format!("{}@{}", one.image, one.newest)));
-            let of_index = Catalog::of_index(Index::parse(text).0);
-            of_index.show(pattern, &mut |one| catalog.push(format!("{}@{}", one.image, one.newest)));
-            assert_eq!(direct, expected);
-            assert_eq!(catalog, expected);
-        }
     }
 }

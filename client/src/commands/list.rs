@@ -1,22 +1,48 @@
 //! `rootcellar list`
 
+use std::str::FromStr;
+
 use formats::digest::{FileDigest, Sha256};
+use formats::name::{Name, ParseNameError};
 use serde::Serialize;
 use terminal::{ExitStatus, OutputFormat, Table, human};
 
 use super::{CommandError, SourceArgs};
-use crate::catalog::{Build, Image, Listed};
+use crate::catalog::{Build, Image, Listed, NotFound, Pattern};
 use crate::config::Config;
 use crate::context::Context;
 
 /// List the images of a server.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Only images whose id or alias starts like this; `*` stands for anything.
-    pub pattern: Option<String>,
+    /// Only images whose id or alias starts like this; `*` stands for anything. `REMOTE:` before it names the server.
+    #[arg(value_name = "[REMOTE:]PATTERN")]
+    pub pattern: Option<ListSpec>,
 
     #[command(flatten)]
     source: SourceArgs,
+}
+
+/// What a person types to narrow a listing: `[REMOTE:][PATTERN]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListSpec {
+    /// The remote, when one is named.
+    pub remote: Option<Name>,
+    /// The images; all of them where nothing follows the remote.
+    pub pattern: Option<Pattern>,
+}
+
+impl FromStr for ListSpec {
+    type Err = ParseNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseNameError> {
+        let (remote, pattern) = match text.split_once(':') {
+            Some((remote, pattern)) => (Some(remote.parse()?), pattern),
+            None => (None, text),
+        };
+        let Ok(pattern) = pattern.parse::<Pattern>();
+        Ok(Self { remote, pattern: Some(pattern).filter(|pattern| !pattern.text().is_empty()) })
+    }
 }
 
 /// One image of the listing.
@@ -50,26 +76,45 @@ struct File {
     sha256: Sha256,
 }
 
-/// Lists the images.
+/// Lists the images, and says so when there are none.
 pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
-    let origin = args.source.origin(&Config::load(&context.directories)?, None)?;
-    let pattern = args.pattern.as_deref();
+    let remote = args.pattern.as_ref().and_then(|spec| spec.remote.as_ref());
+    let origin = args.source.origin(&Config::load(&context.directories)?, remote)?;
+    let server = origin.url.to_string();
+    let pattern = args.pattern.as_ref().and_then(|spec| spec.pattern.as_ref());
     let mut table = Table::new(["IMAGE", "BUILD", "SIZE", "ALIASES"]);
-    let mut rows = Vec::new();
-    match context.format {
+    let (mut rows, mut count) = (Vec::new(), 0_usize);
+    let near = match context.format {
         OutputFormat::Json => {
             let catalog = args.source.with(context, origin, |source| Ok(source.catalog(None)?))?;
             rows.extend(catalog.listing(pattern).map(Row::of));
+            count = rows.len();
+            pattern.filter(|_| count == 0).map(|pattern| catalog.near(pattern.text())).unwrap_or_default()
         }
         OutputFormat::Text => {
             let mut show = |one: Listed<'_>| {
+                count += 1;
                 table.row([one.image, one.newest, &size(one.size_bytes), &one.aliases.join(", ")]);
             };
-            args.source.with(context, origin, |source| Ok(source.show(pattern, &mut show)?))?;
+            args.source.with(context, origin, |source| Ok(source.show(pattern, &mut show)?))?
         }
-    }
+    };
     context.printer.listing(context.format, &table, &rows);
+    if count == 0 {
+        context.printer.warn(nothing(&server, pattern, near));
+    }
     Ok(ExitStatus::Done)
+}
+
+/// That there is nothing to list is no failure, but an empty table alone would leave people wondering.
+fn nothing(server: &str, pattern: Option<&Pattern>, near: Vec<String>) -> String {
+    let Some(pattern) = pattern.map(Pattern::text) else { return format!("`{server}` has no images") };
+    let error = NotFound::Image { name: pattern.to_owned(), near };
+    match (pattern.split_once('@'), &error) {
+        (Some((image, _)), _) => format!("{error}: `rootcellar info {image}` shows its builds"),
+        (None, NotFound::Image { near, .. }) if near.is_empty() => error.to_string(),
+        (None, _) => format!("{error}: {}", error.hint()),
+    }
 }
 
 impl Row {

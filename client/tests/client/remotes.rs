@@ -140,6 +140,50 @@ fn images_are_listed_by_pattern_and_as_json() {
 }
 
 #[test]
+fn a_listing_takes_a_remote_and_the_short_forms_that_name_images_elsewhere() {
+    let image = |id: &str| FakeImage::new(id).alias("debian/12").alias("debian");
+    let server =
+        Server::publishing(&[bookworm(), image("debian/bookworm/arm64/default"), image("debian/bookworm/arm64/cloud")]);
+    let host = Host::trusting(&server);
+    for (pattern, expected) in [
+        ("default:debian", 3),
+        ("default:", 3),
+        ("debian/12/arm64", 2),
+        ("debian/12/aarch64", 2),
+        ("default:debian/12/arm64/cloud", 1),
+        ("debian/bookworm/cloud", 1),
+        ("debian/amd64", 1),
+    ] {
+        for format in ["text", "json"] {
+            let said = host.run(&format!("list {pattern} --format {format}")).succeeds();
+            assert_eq!(said.stdout.matches("debian/bookworm/").count(), expected, "{pattern}: {}", said.stdout);
+            assert_eq!(said.stderr, "", "{pattern}");
+        }
+    }
+    host.run("list gone:debian").refuses("there is no remote `gone`");
+}
+
+#[test]
+fn a_listing_of_nothing_says_so_and_what_there_is() {
+    let server = Server::publishing(&[bookworm()]);
+    let host = Host::trusting(&server);
+    for format in ["text", "json"] {
+        let said = host.run(&format!("list debain/12 --format {format}")).succeeds();
+        let expected = "warning: no image matches `debain/12`: did you mean `debian/12`";
+        assert!(said.stderr.starts_with(expected), "{}", said.stderr);
+        let said = host.run(&format!("list zzz --format {format}")).succeeds();
+        assert_eq!(said.stderr, "warning: no image matches `zzz`\n");
+        assert!(said.stdout.lines().count() == 1, "{}", said.stdout);
+    }
+    let said = host.run("list debian/12@20200101_0000").succeeds();
+    assert!(said.stderr.contains("`rootcellar info debian/12` shows its builds"), "{}", said.stderr);
+    let bare = Server::publishing(&[]);
+    host.trust(&bare);
+    let said = host.run("list").succeeds();
+    assert_eq!(said.stderr, format!("warning: `{}` has no images\n", bare.url()));
+}
+
+#[test]
 fn what_is_said_of_an_image_as_json_has_the_digests_of_its_files() {
     let server = Server::publishing(&[bookworm()]);
     let host = Host::trusting(&server);
