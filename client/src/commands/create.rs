@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use formats::compat::Mode;
+use formats::compat::{CompatLevel, Mode};
 use formats::lxc_config::LxcConfig;
+use formats::metadata::MemberKind;
 use formats::name::Name;
 use terminal::ExitStatus;
 
@@ -77,8 +78,13 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
         let has_tree = |build: &CachedBuild| bases.as_ref().is_some_and(|bases| bases.has(build));
         let acquired = source.acquire_unless(&args.image.query, policy, &has_tree)?;
         let what = format!("{}, build {}", acquired.build.image, acquired.build.build.as_str());
+        let message = acquired.metadata.relevant(MemberKind::CreateMessage, mode, CompatLevel::NEWEST);
+        let message = message.map(|message| message.trim_end().to_owned());
         plan.carry_out(acquired)?;
         context.printer.say(format_args!("Created `{}` from {what}", args.name));
+        if let Some(message) = message.filter(|message| !message.is_empty()) {
+            context.printer.say(format_args!("\n---\n{message}"));
+        }
         Ok(ExitStatus::Done)
     })
 }

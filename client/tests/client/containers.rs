@@ -33,6 +33,21 @@ fn a_container_has_its_name_in_its_files_and_both_configurations() {
 }
 
 #[test]
+fn what_an_image_wants_to_be_said_is_said_in_the_end_and_obeyed_by_no_terminal() {
+    if !is_root() {
+        return;
+    }
+    let server = Server::publishing(&[bookworm().member("create-message", "Log in as \u{1b}[2Jroot.\n\nEnjoy.\n")]);
+    let host = Host::trusting(&server);
+    for line in ["create web1 debian/12", "create --snapshot web2 debian/12"] {
+        let said = host.run(line).succeeds();
+        assert!(said.stderr.ends_with("\n\n---\nLog in as \\u{1b}[2Jroot.\n\nEnjoy.\n"), "{}", said.stderr);
+        assert_eq!(said.stdout, "");
+    }
+    assert!(!host.run("create -q web3 debian/12").succeeds().stderr.contains("Enjoy"));
+}
+
+#[test]
 fn an_image_that_configures_the_host_is_refused_unless_the_key_is_allowed_by_name() {
     if !is_root() {
         return;
