@@ -13,6 +13,7 @@ use crate::commands::{
 };
 use crate::context::Context;
 use crate::directories::{Directories, DirectoryArgs};
+use crate::manual::MANUAL;
 
 /// Fetches verified images of root file systems and makes containers from them.
 #[derive(Debug, Parser)]
@@ -141,7 +142,7 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitStatus, CommandEr
         Command::Template(args) => template::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),
         Command::InternalComplete(args) => Ok(internal_complete::run(&args, &Cli::command(), context)),
-        Command::Manual(command) => Ok(command.run(Cli::command(), &context.printer)?),
+        Command::Manual(command) => Ok(command.run_with(Cli::command(), &MANUAL, &context.printer)?),
     }
 }
 

@@ -17,7 +17,10 @@ use crate::remote::{Remote, ServerUrl};
 pub use error::ConfigError;
 pub use file::ConfigFile;
 
-/// What `client.toml` says; `config-template.toml` of the source tree explains each key. Every key has a default, so the file need not exist.
+/// A `client.toml` that explains each key.
+pub const TEMPLATE: &str = include_str!("../config-template.toml");
+
+/// What `client.toml` says; [`TEMPLATE`] explains each key. Every key has a default, so the file need not exist.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -116,7 +119,6 @@ const DEFAULT_REMOTE: &str = "default";
 mod tests {
     use super::*;
 
-    const TEMPLATE: &str = include_str!("../config-template.toml");
     pub(super) const REMOTE: &str =
         "[remotes.home]\nurl = \"https://host:8443\"\nfingerprint = \"0123456789abcdef0123456789abcdef01234567\"\n";
 

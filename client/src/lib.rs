@@ -20,6 +20,7 @@ pub mod context;
 pub mod directories;
 pub mod doctor;
 pub mod files;
+pub mod manual;
 pub mod narrator;
 pub mod remote;
 pub mod repository;

@@ -34,6 +34,8 @@ use crate::remote::Trust;
 use crate::repository::Repository;
 use crate::userns::Placement;
 
+pub use usage::USAGE;
+
 pub use error::TemplateError;
 
 use options::Options;
@@ -45,7 +47,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(options) => options,
         Err(error) => {
             printer.error(&error, None);
-            printer.data(usage::USAGE);
+            printer.data(USAGE);
             return finish::<TemplateError>(&printer, Ok(ExitStatus::Refused));
         }
     };
@@ -58,7 +60,7 @@ fn run(mut options: Options, printer: &Printer) -> Result<ExitStatus, TemplateEr
     // liblxc would take a 0 for a filled container: `lxc-create … -- --list` must not make an empty one.
     let shown = if options.is_for_container() { ExitStatus::Refused } else { ExitStatus::Done };
     if options.help {
-        printer.data(usage::USAGE);
+        printer.data(USAGE);
         return Ok(shown);
     }
     if !options.list

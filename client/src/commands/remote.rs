@@ -64,6 +64,8 @@ enum Action {
         #[arg(long, value_name = "FINGERPRINT")]
         fingerprint: Option<Fingerprint>,
     },
+    /// Print a `client.toml` that explains every key.
+    ConfigTemplate,
 }
 
 /// Does it.
@@ -96,6 +98,10 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
         }
         Action::Remove { name } => remove(context, name),
         Action::List => listing::list(context),
+        Action::ConfigTemplate => {
+            context.printer.data(crate::config::TEMPLATE.trim_end());
+            Ok(ExitStatus::Done)
+        }
     }
 }
 

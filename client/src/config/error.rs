@@ -79,7 +79,8 @@ impl ConfigError {
                     .to_owned(),
             ),
             Self::Edit { .. } => Some("edit it by hand: remotes are tables named `[remotes.NAME]`".to_owned()),
-            Self::Read(_) | Self::Write(_) | Self::Parse { .. } | Self::Render { .. } => None,
+            Self::Parse { .. } => Some("`rootcellar remote config-template` explains every key".to_owned()),
+            Self::Read(_) | Self::Write(_) | Self::Render { .. } => None,
         }
     }
 }

@@ -33,7 +33,8 @@ pub(super) fn check(machine: &Machine) -> Check {
 pub(super) fn rebuild(options: &[&str]) -> String {
     let enabled = options.join(" -e ");
     format!(
-        "cd /usr/src/linux && scripts/config -e {enabled} && make olddefconfig && make && make modules_install install && reboot"
+        "cd /usr/src/linux && scripts/config -e {enabled} && make olddefconfig && make && make modules_install install && \
+         reboot"
     )
 }
 

@@ -1,7 +1,7 @@
 //! The template's help.
 
 /// What `--help` prints, and every refused command line.
-pub(super) const USAGE: &str = "\
+pub const USAGE: &str = "\
 Makes an LXC container from a signed, prebuilt image.
 
 Instead of making one:
@@ -18,8 +18,10 @@ The server:
       --server HOST[:PORT][/PREFIX]
                            (default: from client.toml, else images.linuxcontainers.org)
       --fingerprint FPR    the key that signs for it; configured remotes need none
+                           (default: ROOTCELLAR_FINGERPRINT)
       --channel NAME       its channel
       --ca FILE            certificates to trust for TLS besides the system's
+                           (default: ROOTCELLAR_CA)
       --trust-tls          do without signatures, trust its TLS certificate alone
       --accept-expired-index
                            use an index past its validity
@@ -27,6 +29,9 @@ The server:
 The cache:
       --flush-cache        forget the cached copy first
       --force-cache        use the cached copy even when it should be refreshed
+
+What is logged:
+      --verbose            progress in detail
 
 The container:
       --allow-config-key KEY

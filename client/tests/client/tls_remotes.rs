@@ -78,6 +78,7 @@ fn a_remote_in_the_configuration_needs_a_key_or_the_word_that_does_without() {
     host.configure("[remotes.classic]\nurl = \"https://127.0.0.1:9\"\n");
     let said = host.run("remote list").refuses("cannot understand");
     assert!(said.stderr.contains("`trust = \"tls\"` to do without"), "{}", said.stderr);
+    assert!(said.stderr.contains("hint: `rootcellar remote config-template`"), "{}", said.stderr);
 }
 
 #[test]

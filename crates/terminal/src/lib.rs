@@ -25,7 +25,7 @@ mod table;
 
 pub use activity::Activity;
 pub use exit::{Advice, ExitStatus, finish};
-pub use manual::{ManualCommand, ManualError, NAMES_COMMAND};
+pub use manual::{Body, Manual, ManualCommand, ManualError, NAMES_COMMAND, Page, Section};
 pub use plain::plain;
 pub use printer::{Captured, Printer};
 pub use progress::Progress;

@@ -1,6 +1,7 @@
 //! What a program knows about its own command line: completions for shells, and pages for man.
 
 mod names;
+mod page;
 
 use std::fs;
 use std::io;
@@ -12,6 +13,7 @@ use crate::exit::{Advice, ExitStatus};
 use crate::printer::Printer;
 
 pub use names::NAMES_COMMAND;
+pub use page::{Body, Manual, Page, Section};
 
 /// The two commands that every program of ours has for its own sake. Programs flatten them into their own.
 #[derive(Clone, Debug, Subcommand)]
@@ -39,13 +41,23 @@ pub enum Shell {
 impl ManualCommand {
     /// Does it for the program with this command line.
     pub fn run(&self, program: Command, printer: &Printer) -> Result<ExitStatus, ManualError> {
+        self.run_with(program, &Manual::default(), printer)
+    }
+
+    /// The same for a program whose pages say more.
+    pub fn run_with(&self, program: Command, more: &Manual<'_>, printer: &Printer) -> Result<ExitStatus, ManualError> {
+        let failed = |directory: &PathBuf| {
+            let directory = directory.clone();
+            |source| ManualError { directory, source }
+        };
         match self {
             Self::Completions { shell } => printer.data(completions(&program, *shell).trim_end()),
-            Self::Man { directory: None } => printer.data(page(program)?.trim_end()),
+            Self::Man { directory: None } => {
+                printer.data(more.render(program).map_err(failed(&PathBuf::from(".")))?.trim_end());
+            }
             Self::Man { directory: Some(directory) } => {
-                let failed = |source| ManualError { directory: directory.clone(), source };
-                fs::create_dir_all(directory).map_err(failed)?;
-                clap_mangen::generate_to(program, directory).map_err(failed)?;
+                fs::create_dir_all(directory).map_err(failed(directory))?;
+                more.write(program, directory).map_err(failed(directory))?;
             }
         }
         Ok(ExitStatus::Done)
@@ -66,13 +78,6 @@ fn completions(whole: &Command, asked: Shell) -> String {
     };
     clap_complete::generate(shell, &mut program, name, &mut script);
     names::asking(String::from_utf8_lossy(&script).into_owned(), whole, asked)
-}
-
-fn page(program: Command) -> Result<String, ManualError> {
-    let mut page = Vec::new();
-    let rendered = clap_mangen::Man::new(program).render(&mut page);
-    rendered.map_err(|source| ManualError { directory: PathBuf::from("."), source })?;
-    Ok(String::from_utf8_lossy(&page).into_owned())
 }
 
 /// The pages could not be written.
@@ -134,7 +139,8 @@ mod tests {
         let pages = directory.path().join("man1");
         assert_eq!(printed(&["man", pages.to_str().unwrap()]), "");
         for page in ["cellar.1", "cellar-completions.1", "cellar-man.1"] {
-            assert!(pages.join(page).is_file(), "{page}");
+            let text = fs::read_to_string(pages.join(page)).unwrap();
+            assert!(text.contains(".SH \"EXIT STATUS\""), "{page}: {text}");
         }
         let (printer, _) = Printer::captured(false);
         let nowhere = ManualCommand::Man { directory: Some(pages.join("cellar.1/x")) };
