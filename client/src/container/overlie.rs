@@ -16,7 +16,7 @@ use super::rootfs;
 use crate::runtime::IdMap;
 use crate::runtime::backing::{Backing, Options, Overlay};
 use crate::runtime::copying::tree;
-use crate::runtime::error::{Error, chain, failed};
+use crate::runtime::error::{Error, failed};
 use crate::runtime::executable::Executable;
 use crate::runtime::mapped::{self, Work};
 
@@ -61,13 +61,11 @@ impl Overlie {
     }
 
     fn carry_out(&self, mode: Mode) -> Result<(), Error> {
-        let data = |said: String| Error::Mapped { said, is_data: true };
-        let metadata = LxcMetadata::from_members(self.metadata.clone()).map_err(|error| data(chain(&error)))?;
+        let metadata = LxcMetadata::from_members(self.metadata.clone()).map_err(|error| Error::of_data(&error))?;
         let placeholders = Placeholders::new(&self.name, &self.directory, &self.directory.join("rootfs"));
         let fill = |root: &Path| -> Result<(), Error> {
             let root = RootDir::open(root).map_err(failed("open", root))?;
-            rootfs::fill(&root, &metadata, (mode, CompatLevel::NEWEST), &placeholders)
-                .map_err(|error| Error::Mapped { said: chain(&error), is_data: !error.is_failure() })
+            Ok(rootfs::fill(&root, &metadata, (mode, CompatLevel::NEWEST), &placeholders)?)
         };
         if self.is_snapshot {
             tree::copy(&self.base, &self.staging, "rootfs").map_err(failed("copy", &self.base))?;

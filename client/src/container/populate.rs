@@ -1,6 +1,6 @@
 //! Filling the root file system of a container with mapped users, in a namespace with its map.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
@@ -10,10 +10,12 @@ use formats::metadata::LxcMetadata;
 use serde::{Deserialize, Serialize};
 use terminal::ExitStatus;
 
+use super::create::CreateError;
 use super::placeholders::Placeholders;
+use super::rootfs::RootfsError;
 use super::{base, rootfs};
-use crate::acquire::Rootfs;
-use crate::runtime::error::{Error, chain, failed};
+use crate::acquire::{ReadError, Rootfs};
+use crate::runtime::error::{Error, failed};
 use crate::runtime::executable::Executable;
 use crate::runtime::idmap::IdMap;
 use crate::runtime::mapped::{self, Work};
@@ -39,6 +41,9 @@ pub(crate) struct Populated {
 
 /// Makes and fills `rootfs` in a container's unfinished directory, and gives both to the container's root. The
 /// directory's group stays the caller's, who needs what is beside `rootfs`.
+///
+/// Where both processes failed, what this one met explains what the other one missed, unless it met no more than the end of
+/// the other one.
 pub(crate) fn populate(
     staging: &Path,
     rootfs: Rootfs<'_>,
@@ -46,14 +51,22 @@ pub(crate) fn populate(
     map: &IdMap,
     identity: Option<(String, PathBuf)>,
     subvolume: bool,
-) -> Result<Populated, Error> {
+) -> Result<Populated, CreateError> {
     let work = Populate { staging: staging.to_owned(), metadata: metadata.to_members(), identity, subvolume };
     let mut fed = Ok(());
     let said = mapped::run_fed(&Executable::default(), map, Work::Populate(Box::new(work)), |mut stdin| {
         fed = rootfs.read(|tar| std::io::copy(tar, &mut stdin).map(drop).map_err(UnpackError::Read));
-    })?;
-    fed.map_err(|error| Error::Mapped { said: chain(&error), is_data: error.is_bad_data() })?;
-    serde_json::from_str(&said).map_err(failed("read the report on", staging))
+    });
+    match (fed, said) {
+        (Err(error), Ok(_)) => Err(RootfsError::from(error).into()),
+        (Err(error), Err(_)) if !is_end_of_reader(&error) => Err(RootfsError::from(error).into()),
+        (_, said) => Ok(serde_json::from_str(&said?).map_err(failed("read the report on", staging))?),
+    }
+}
+
+/// Whether no more is wrong than that nobody reads any more.
+fn is_end_of_reader(error: &ReadError) -> bool {
+    matches!(error, ReadError::Unpack(UnpackError::Read(error)) if error.kind() == ErrorKind::BrokenPipe)
 }
 
 impl Populate {
@@ -63,15 +76,13 @@ impl Populate {
         let rootfs = base::make_rootfs(&self.staging, self.subvolume).map_err(failed("create", &self.staging))?;
         let archive = rustix::stdio::stdin().try_clone_to_owned().map_err(failed("read", "the archive"))?;
         let archive = Rootfs::plain(archive.into());
-        let metadata = LxcMetadata::from_members(self.metadata)
-            .map_err(|error| Error::Mapped { said: chain(&error), is_data: true })?;
+        let metadata = LxcMetadata::from_members(self.metadata).map_err(|error| Error::of_data(&error))?;
         let placeholders = self
             .identity
             .as_ref()
             .map(|(name, directory)| Placeholders::new(name, directory, &directory.join("rootfs")));
         let level = (Mode::User, CompatLevel::NEWEST);
-        let summary = rootfs::populate(&rootfs, archive, &metadata, level, placeholders.as_ref())
-            .map_err(|error| Error::Mapped { said: chain(&error), is_data: !error.is_failure() })?;
+        let summary = rootfs::populate(&rootfs, archive, &metadata, level, placeholders.as_ref())?;
         chown(&self.staging, Some(0), None).map_err(failed("give away", &self.staging))?;
         std::fs::set_permissions(&self.staging, std::fs::Permissions::from_mode(0o770))
             .map_err(failed("give away", &self.staging))?;

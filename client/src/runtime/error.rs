@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use terminal::{Advice, ExitStatus};
 
 use crate::container::create::CreateError;
+use crate::container::rootfs::RootfsError;
 
 /// What a call of the runtime ends with when it is not done.
 #[derive(Debug, thiserror::Error)]
@@ -162,6 +163,8 @@ pub enum Error {
     Mapped {
         /// What the process there said.
         said: String,
+        /// What the user can do about it.
+        hint: Option<String>,
         /// Whether the data is bad, and not the machine.
         is_data: bool,
     },
@@ -256,13 +259,13 @@ impl Advice for Error {
             }
             Self::NoSnapshot { name, .. } => format!("`rootcellar snapshot {name} --list` shows those there are"),
             Self::Create(error) => return error.hint(),
+            Self::Mapped { hint, .. } => return hint.clone(),
             Self::NotRoot { .. } => "create a container as this user, or run the command as root".to_owned(),
             Self::Start { .. }
             | Self::Exec { .. }
             | Self::Command { .. }
             | Self::NoTty { .. }
             | Self::Destroy { .. }
-            | Self::Mapped { .. }
             | Self::Threads { .. }
             | Self::Io { .. } => return None,
         };
@@ -317,6 +320,19 @@ impl ConfigProblem {
             | Self::Limit { .. } => return None,
         };
         Some(hint.to_owned())
+    }
+}
+
+impl Error {
+    /// In a user namespace, what is wrong with the data that was handed to the process there.
+    pub(crate) fn of_data(error: &dyn std::error::Error) -> Self {
+        Self::Mapped { said: chain(error), hint: None, is_data: true }
+    }
+}
+
+impl From<RootfsError> for Error {
+    fn from(error: RootfsError) -> Self {
+        Self::Mapped { said: chain(&error), hint: error.hint(), is_data: !error.is_failure() }
     }
 }
 

@@ -4,11 +4,10 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Stdio};
+use std::process::{ChildStdin, ExitStatus, Stdio};
 
 use nix::sched::CloneFlags;
 use serde::{Deserialize, Serialize};
-use terminal::ExitStatus;
 
 use super::copying::trees::Trees;
 use super::error::{Error, chain, failed};
@@ -70,19 +69,29 @@ pub(crate) fn run_fed(
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let said = String::from_utf8_lossy(&output.stderr).trim().trim_start_matches("error: ").to_owned();
-    Err(Error::Mapped { said, is_data: output.status.code() == Some(1) })
+    Err(failure(&String::from_utf8_lossy(&output.stderr), output.status))
+}
+
+/// What the process said in the end, as the printer writes it: a hint is the last line, and a line of its own.
+fn failure(stderr: &str, status: ExitStatus) -> Error {
+    let text = stderr.trim().trim_start_matches("error: ");
+    let (said, hint) = match text.rsplit_once("\nhint: ") {
+        Some((said, hint)) => (said.to_owned(), Some(hint.to_owned())),
+        None if text.is_empty() => (format!("a process in a user namespace ended early: {status}"), None),
+        None => (text.to_owned(), None),
+    };
+    Error::Mapped { said, hint, is_data: status.code() == Some(1) }
 }
 
 /// The process that does it.
-pub(crate) fn work(request: i32) -> Result<ExitStatus, Error> {
+pub(crate) fn work(request: i32) -> Result<terminal::ExitStatus, Error> {
     let request: Request = sys::inherited(request)
         .and_then(|mut file| executable::take(&mut file))
         .map_err(failed("read", "the request"))?;
     let alone = sys::require_single_thread()?;
-    user_namespace::enter(alone, &request.map)
-        .and_then(|()| user_namespace::become_root())
-        .map_err(|error| Error::Mapped { said: format!("cannot map ids: {}", chain(&error)), is_data: false })?;
+    user_namespace::enter(alone, &request.map).and_then(|()| user_namespace::become_root()).map_err(|error| {
+        Error::Mapped { said: format!("cannot map ids: {}", chain(&error)), hint: None, is_data: false }
+    })?;
     match request.work {
         Work::OwnCgroups(paths) => {
             for path in paths {
@@ -110,7 +119,7 @@ pub(crate) fn work(request: i32) -> Result<ExitStatus, Error> {
         }
         Work::Restore(restoration) => restoration.finish()?,
     }
-    Ok(ExitStatus::Done)
+    Ok(terminal::ExitStatus::Done)
 }
 
 /// Gives a cgroup, and the files in it through which processes come and go, to a user; its group may use them, too.

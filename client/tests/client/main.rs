@@ -10,6 +10,7 @@ mod deltas;
 mod doctor;
 mod hostile_images;
 mod manual;
+mod mapped_creates;
 mod overlap;
 mod programs;
 mod proxies;

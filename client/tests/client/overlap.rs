@@ -6,7 +6,7 @@ use std::time::Duration;
 use formats::record::BuildFile;
 use testkit::FakeImage;
 
-use crate::world::{Host, Server, bookworm, is_root, path_of, serial};
+use crate::world::{Fault, Host, Server, bookworm, is_root, path_of, serial, wait_until};
 
 /// Large enough to arrive in many pieces; of bytes that do not compress.
 fn image() -> FakeImage {
@@ -111,4 +111,28 @@ fn a_failed_create_keeps_the_build_that_was_there() {
     server.put(&path, cut);
     host.run("fetch debian/12").refuses("");
     host.run("create web1 debian/12 --offline").succeeds();
+}
+
+#[test]
+fn what_arrived_before_a_kill_is_not_asked_for_again() {
+    if !is_root() {
+        return;
+    }
+    let server = Server::publishing(&[image()]);
+    let host = Host::trusting(&server);
+    for (name, line) in [("fetch", "fetch debian/12"), ("create", "create web1 debian/12")] {
+        host.run("cache prune --all").succeeds();
+        server.fails(Some(Fault::Stalls { end: "rootfs.tar.xz", after: 3 << 19 }));
+        let mut child = host.rootcellar(&format!("-q {line}")).spawn().unwrap();
+        let arrived = || host.tree("cache/v1/partial").first().map_or(0, |path| fs::metadata(path).unwrap().len());
+        wait_until("a megabyte arrived", || arrived() >= 1 << 20);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let arrived = usize::try_from(arrived()).unwrap();
+        server.fails(None);
+        let before = server.ranges("rootfs.tar.xz").len();
+        host.run(line).succeeds();
+        assert_eq!(server.ranges("rootfs.tar.xz")[before..], [arrived], "{name}");
+        assert!(host.tree("cache/v1/partial").is_empty(), "{name}");
+    }
 }

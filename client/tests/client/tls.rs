@@ -57,13 +57,13 @@ impl Server {
         let config = Arc::new(config);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let (files, requests) = (self.files.clone(), self.requests.clone());
+        let shared = self.shared.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (files, requests) = (files.clone(), requests.clone());
+                let shared = shared.clone();
                 let connection = ServerConnection::new(config.clone()).unwrap();
                 std::thread::spawn(move || {
-                    answer(StreamOwned::new(connection, stream.unwrap()), &files, &requests);
+                    answer(StreamOwned::new(connection, stream.unwrap()), &shared);
                 });
             }
         });

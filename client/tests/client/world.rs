@@ -1,8 +1,10 @@
 //! A host with its own directories, and a server on loopback whose files a test can change.
 
+mod connection;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read, Write};
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -19,11 +21,14 @@ use formats::streams::{Item, Product, Products, ProductsEntry, StreamsIndex, Ver
 use formats::time::{Span, Timestamp};
 use testkit::FakeImage;
 
+pub(crate) use connection::Fault;
+pub(crate) use connection::{Shared, answer};
+
 /// A server: a map of paths to contents, and what was asked for.
 pub(crate) struct Server {
     pub(crate) key: RepositoryKey,
     pub(crate) files: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
-    pub(crate) requests: Arc<Mutex<Vec<String>>>,
+    pub(crate) shared: Shared,
     address: String,
     pub(crate) builds: Vec<FakeImage>,
     deltas: Vec<Delta>,
@@ -66,11 +71,11 @@ impl Server {
     pub(crate) fn publishing(builds: &[FakeImage]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (files, requests) = (Arc::<Mutex<BTreeMap<_, _>>>::default(), Arc::<Mutex<Vec<_>>>::default());
+        let shared = Shared::default();
         let server = Self {
             key: stranger(),
-            files: files.clone(),
-            requests: requests.clone(),
+            files: shared.files.clone(),
+            shared: shared.clone(),
             address,
             builds: builds.to_vec(),
             deltas: Vec::new(),
@@ -78,8 +83,8 @@ impl Server {
         server.publish(Claims::fresh(0));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (files, requests) = (files.clone(), requests.clone());
-                std::thread::spawn(move || answer(stream.unwrap(), &files, &requests));
+                let shared = shared.clone();
+                std::thread::spawn(move || answer(stream.unwrap(), &shared));
             }
         });
         server
@@ -233,7 +238,18 @@ impl Server {
 
     /// How often files of this name were asked for.
     pub(crate) fn requests(&self, end: &str) -> usize {
-        self.requests.lock().unwrap().iter().filter(|path| path.ends_with(end)).count()
+        self.shared.requests.lock().unwrap().iter().filter(|request| request.path.ends_with(end)).count()
+    }
+
+    /// From which bytes on files of this name were asked for.
+    pub(crate) fn ranges(&self, end: &str) -> Vec<usize> {
+        let requests = self.shared.requests.lock().unwrap();
+        requests.iter().filter(|request| request.path.ends_with(end)).filter_map(|request| request.from).collect()
+    }
+
+    /// From now on the server does this wrong, or nothing.
+    pub(crate) fn fails(&self, fault: Option<Fault>) {
+        *self.shared.fault.lock().unwrap() = fault;
     }
 }
 
@@ -259,38 +275,6 @@ pub(crate) fn slowly(server: &Server, pause: Duration) -> String {
         }
     });
     address
-}
-
-/// Answers what is asked on a connection until it ends.
-pub(crate) fn answer(
-    stream: impl Read + Write,
-    files: &Mutex<BTreeMap<String, Vec<u8>>>,
-    requests: &Mutex<Vec<String>>,
-) {
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or(0) == 0 {
-            return;
-        }
-        let path = line.split(' ').nth(1).unwrap_or("/").trim_start_matches('/').to_owned();
-        while line.trim() != "" {
-            line.clear();
-            if reader.read_line(&mut line).unwrap_or(0) == 0 {
-                return;
-            }
-        }
-        requests.lock().unwrap().push(path.clone());
-        let content = files.lock().unwrap().get(&path).cloned();
-        let status = if content.is_some() { "200 OK" } else { "404 Not Found" };
-        let content = content.unwrap_or_default();
-        let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", content.len());
-        let stream = reader.get_mut();
-        let written = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&content));
-        if written.and_then(|()| stream.flush()).is_err() {
-            return;
-        }
-    }
 }
 
 /// A host: directories of its own, in which the program runs.
@@ -428,6 +412,16 @@ pub(crate) fn serial(minutes_ago: u64) -> String {
 pub(crate) fn path_of(image: &FakeImage, file: BuildFile) -> String {
     let record = image.record();
     layout::build_file(&record.image, &record.serial, file.name())
+}
+
+/// Waits for something that a process is about to do.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let begin = std::time::Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < std::time::Duration::from_secs(20), "never: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
 }
 
 /// Whether the test can make files for other users. Says so when it cannot.
