@@ -13,6 +13,7 @@ mod gpg_peers;
 mod idmap;
 mod incus;
 mod key_change;
+mod killed_create;
 mod lxc_api;
 mod names;
 mod nginx;

@@ -8,6 +8,7 @@ pub(crate) mod mirror;
 pub(crate) mod network;
 pub(crate) mod program;
 pub(crate) mod server;
+pub(crate) mod slow;
 pub(crate) mod user;
 
 pub(crate) use host::TestHost;

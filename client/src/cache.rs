@@ -12,6 +12,7 @@ use formats::digest::{FileDigest, Hasher};
 use formats::image::ImageId;
 use fs_err as fs;
 
+use crate::files::unfinished::Unfinished;
 use crate::files::{self, Lock, Owner};
 use crate::remote::Origin;
 
@@ -138,9 +139,9 @@ impl Cache {
     /// the caller holds the lock of the image.
     pub fn draft(&self, origin: &Origin, identity: &str) -> io::Result<Draft> {
         let path = self.partial(origin, identity);
-        let file = File::create(&path)?;
+        let (file, unfinished) = Unfinished::begin(|| Ok((File::create(&path)?, path.clone())))?;
         self.owner.give(&file)?;
-        Ok(Draft { path, file, placed: false })
+        Ok(Draft { path, file, placed: false, _unfinished: unfinished })
     }
 
     /// Puts a finished file in its place. It is not forced to disk: what a power cut takes away is noticed at the next
@@ -177,6 +178,7 @@ pub struct Draft {
     path: PathBuf,
     file: File,
     placed: bool,
+    _unfinished: Unfinished,
 }
 
 impl Draft {

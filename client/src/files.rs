@@ -1,5 +1,7 @@
 //! Files that appear whole, locks, and files that belong to somebody else than the process.
 
+pub mod unfinished;
+
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::AsFd;
@@ -9,13 +11,18 @@ use std::path::Path;
 use fs_err as fs;
 use rustix::fs::{AtFlags, FlockOperation, Gid, Uid};
 
+use unfinished::Unfinished;
+
 /// Writes a file that appears whole: beside, to disk, then renamed into place.
 pub fn write_whole(path: &Path, content: &[u8], mode: u32, owner: Owner) -> io::Result<()> {
     let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut beside = tempfile::Builder::new()
-        .prefix(UNFINISHED)
-        .tempfile_in(directory)
-        .map_err(|error| named("write to", directory, &error))?;
+    let begin = || {
+        let beside = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(directory);
+        let beside = beside.map_err(|error| named("write to", directory, &error))?;
+        let path = beside.path().to_owned();
+        Ok((beside, path))
+    };
+    let (mut beside, _unfinished) = Unfinished::begin(begin)?;
     let failed = |error: io::Error| named("write", path, &error);
     beside.write_all(content).map_err(failed)?;
     beside.as_file().set_permissions(std::fs::Permissions::from_mode(mode)).map_err(failed)?;

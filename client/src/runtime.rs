@@ -113,7 +113,7 @@ mod lock;
 mod mount;
 pub(crate) mod network;
 mod plan;
-mod process;
+pub(crate) mod process;
 mod program;
 mod pty;
 mod relay;

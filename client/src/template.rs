@@ -5,6 +5,7 @@
 //! `--allow-config-key` are ours. How liblxc runs it: lxc `src/lxc/lxccontainer.c`, `create_run_template`.
 
 mod container;
+mod ending;
 mod error;
 mod getopt;
 mod listing;
@@ -21,7 +22,6 @@ use std::time::SystemTime;
 
 use formats::image::ImageQuery;
 use formats::verified::PastValidity;
-use rustix::process::Signal;
 use terminal::log::{self, LogArgs, Priority};
 use terminal::{ExitStatus, Printer, finish};
 
@@ -74,7 +74,7 @@ fn run(mut options: Options, printer: &Printer) -> Result<ExitStatus, TemplateEr
     {
         return Err(TemplateError::Control);
     }
-    end_with_parent();
+    ending::watch(printer)?;
     // Old liblxc leaves the caller's umask.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let placement =
@@ -155,15 +155,6 @@ fn directories(placement: Placement) -> Result<Directories, TemplateError> {
         directories.cache = directories.stock_cache.as_ref().ok_or(TemplateError::NoHome)?.join("rootcellar");
     }
     Ok(directories)
-}
-
-/// Ends this process when the one that runs it ends: a killed `lxc-create` would leave it downloading for nobody.
-fn end_with_parent() {
-    let parent = rustix::process::getppid();
-    let asked = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
-    if asked.is_ok() && rustix::process::getppid() != parent {
-        std::process::exit(1);
-    }
 }
 
 const UID_MAP: &str = "/proc/self/uid_map";

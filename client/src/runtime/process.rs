@@ -22,6 +22,11 @@ impl Process {
         (!stat.is_zombie).then_some(Self { pid, start_ticks: stat.start_ticks })
     }
 
+    /// The pid of the parent of the process that has this pid now.
+    pub(crate) fn parent_of(pid: i32) -> Option<i32> {
+        Stat::read(pid).map(|stat| stat.parent)
+    }
+
     /// The calling process.
     pub(crate) fn current() -> io::Result<Self> {
         let pid = rustix::process::getpid().as_raw_nonzero().get();
@@ -55,11 +60,12 @@ impl Process {
     }
 }
 
-/// Which signals a process blocks and which it catches: bit `n - 1` is signal `n`.
+/// Which signals a process blocks, catches and ignores: bit `n - 1` is signal `n`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SignalHandling {
     blocked: u64,
     caught: u64,
+    ignored: u64,
 }
 
 impl SignalHandling {
@@ -68,12 +74,17 @@ impl SignalHandling {
             let hex = status.lines().find_map(|line| line.strip_prefix(field));
             hex.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
         };
-        Self { blocked: mask("SigBlk:"), caught: mask("SigCgt:") }
+        Self { blocked: mask("SigBlk:"), caught: mask("SigCgt:"), ignored: mask("SigIgn:") }
     }
 
     /// Whether the process blocks the signal, as one does that reads it from a signalfd.
     pub(crate) fn blocks(self, signal: i32) -> bool {
         self.blocked & bit(signal) != 0
+    }
+
+    /// Whether the signal does nothing to the process.
+    pub(crate) fn ignores(self, signal: i32) -> bool {
+        self.ignored & bit(signal) != 0
     }
 
     /// Whether the process does something of its own when the signal arrives.
@@ -84,6 +95,7 @@ impl SignalHandling {
 
 struct Stat {
     is_zombie: bool,
+    parent: i32,
     start_ticks: u64,
 }
 
@@ -97,8 +109,9 @@ impl Stat {
     fn parse(stat: &str) -> Option<Self> {
         let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
         let is_zombie = matches!(fields.next()?, "Z" | "X");
-        let start_ticks = fields.nth(18)?.parse().ok()?;
-        Some(Self { is_zombie, start_ticks })
+        let parent = fields.next()?.parse().ok()?;
+        let start_ticks = fields.nth(17)?.parse().ok()?;
+        Some(Self { is_zombie, parent, start_ticks })
     }
 }
 
@@ -129,7 +142,7 @@ mod tests {
     fn a_name_with_parentheses_does_not_shift_the_fields() {
         let stat = "7 (a) Z 1 (b) S 1 7 7 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
         let parsed = Stat::parse(stat).unwrap();
-        assert_eq!((parsed.is_zombie, parsed.start_ticks), (false, 4242));
+        assert_eq!((parsed.is_zombie, parsed.parent, parsed.start_ticks), (false, 1, 4242));
     }
 
     #[test]
@@ -146,9 +159,12 @@ mod tests {
 
     #[test]
     fn signal_masks_are_read_from_the_status_file() {
-        let handling = SignalHandling::parse("Name:\tsystemd\nSigBlk:\t7be3c0fe28014a03\nSigCgt:\t0000000000000400\n");
+        let handling = SignalHandling::parse(
+            "Name:\tsystemd\nSigBlk:\t7be3c0fe28014a03\nSigCgt:\t0000000000000400\nSigIgn:\t0000000000001000\n",
+        );
         assert!(handling.blocks(37), "systemd blocks SIGRTMIN+3");
         assert!(handling.handles(11) && !handling.blocks(11));
         assert!(!handling.handles(64) && !handling.handles(0));
+        assert!(handling.ignores(13) && !handling.ignores(15));
     }
 }

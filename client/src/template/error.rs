@@ -42,6 +42,15 @@ pub enum TemplateError {
     /// The input cannot be read.
     #[error("cannot read the answer")]
     Input(#[source] io::Error),
+    /// This process cannot see to its own end.
+    #[error("cannot wait for signals")]
+    Watch(#[source] io::Error),
+    /// Whoever wanted the container is gone.
+    #[error("the process that creates the container has ended")]
+    Unwanted,
+    /// A signal.
+    #[error("told to end by {signal}")]
+    Told { signal: &'static str },
     /// The image has no configuration.
     #[error("the image's metadata has no `config` for this kind of container")]
     NoConfig,
@@ -95,6 +104,9 @@ impl Advice for TemplateError {
             | Self::NoMap
             | Self::NoHome
             | Self::Input(_)
+            | Self::Watch(_)
+            | Self::Unwanted
+            | Self::Told { .. }
             | Self::NoConfig
             | Self::Storage { .. }
             | Self::Server(_)

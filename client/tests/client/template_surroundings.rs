@@ -8,8 +8,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::template::{BEGUN, IMAGE, arguments, begun};
-use crate::world::{Host, PROGRAM, Said, Server, bookworm, is_root};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::template::{BEGUN, IMAGE, arguments, begun, fill};
+use crate::world::{Host, PROGRAM, Said, Server, bookworm, is_root, wait_until};
 
 #[test]
 fn anybody_may_run_the_program_and_it_needs_no_library_of_its_own() {
@@ -125,6 +127,28 @@ fn the_template_ends_with_the_process_that_wanted_it() {
         std::thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(host.tree("begun"), before);
+}
+
+#[test]
+fn told_to_end_while_it_decodes_the_template_fails_and_removes_what_is_not_finished() {
+    if !is_root() {
+        return;
+    }
+    let server = Server::publishing(&[bookworm().file("srv/zeros", vec![0; 96 << 20])]);
+    let host = Host::trusting(&server);
+    begun(&host, "p1", BEGUN);
+    let config = fs::read(host.at("begun/p1/config")).unwrap();
+    let mut template = host.template().args(arguments(&host, "p1", IMAGE)).spawn().unwrap();
+    let drafts = || host.tree("cache/v1/partial").len();
+    let pid = Pid::from_child(&template);
+    wait_until("it decodes", || drafts() == 1 && host.at("begun/p1/rootfs/srv/zeros").exists());
+    // Held still, it cannot get ready before it is told.
+    for signal in [Signal::STOP, Signal::TERM, Signal::CONT] {
+        kill_process(pid, signal).unwrap();
+    }
+    assert_eq!(template.wait().unwrap().code(), Some(1));
+    assert_eq!((drafts(), fs::read(host.at("begun/p1/config")).unwrap()), (0, config));
+    fill(&host, "p1", &format!("{IMAGE} --force-cache")).succeeds();
 }
 
 #[test]

@@ -1,0 +1,190 @@
+//! A killed `lxc-create` leaves no template at work, and a template that is told to end leaves no container.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use crate::support::user::TestUser;
+use crate::support::{Program, TestHost, TestServer, need, program, slow};
+use tempfile::TempDir;
+
+/// An image that takes its time on a slow way.
+fn large_build() -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let noise = (0_u32..2_000_000).flat_map(|number| number.wrapping_mul(2_654_435_761).to_be_bytes());
+    let image = testkit::FakeImage::new("debian/bookworm/amd64/default").serial("20261123_0522");
+    let build = image.file("srv/noise", noise.collect::<Vec<u8>>()).write(directory.path());
+    (directory, build)
+}
+
+/// An `lxc-create` whose template downloads.
+struct Create {
+    process: Child,
+    /// Its own, however it was started.
+    pid: i32,
+    container: PathBuf,
+    cache: PathBuf,
+}
+
+impl Create {
+    /// Starts a script that ends with `exec lxc-create`, and waits until there is a download.
+    fn begin(mut command: Command, pid_file: &Path, container: PathBuf, cache: PathBuf) -> Self {
+        let process = command.spawn().unwrap();
+        let mut create = Self { process, pid: 0, container, cache };
+        wait_until("a part of the rootfs arrived", || {
+            create.partial().iter().any(|path| fs::metadata(path).is_ok_and(|about| about.len() >= 256 << 10))
+        });
+        create.pid = fs::read_to_string(pid_file).unwrap().trim().parse().unwrap();
+        assert!(!create.templates().is_empty());
+        create
+    }
+
+    fn partial(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.cache.join("v1/partial")).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    }
+
+    /// The processes that liblxc runs the template in, with their names.
+    fn templates(&self) -> Vec<(i32, String)> {
+        let argument = format!("--path={}", self.container.display());
+        let of = |pid: i32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+            let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+            let name = String::from_utf8_lossy(words.first()?).into_owned();
+            words.contains(&argument.as_bytes()).then_some((pid, name))
+        };
+        let pids =
+            fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.filter_map(of).collect()
+    }
+
+    fn template(&self) -> i32 {
+        self.templates().into_iter().find(|(_, name)| !name.ends_with("lxc-usernsexec")).unwrap().0
+    }
+
+    /// `kill -9` of `lxc-create` alone.
+    fn kill(&mut self) {
+        signal(self.pid, rustix::process::Signal::KILL);
+        self.process.wait().unwrap();
+    }
+
+    /// Soon nothing is at work, and nothing is left but what a later create goes on with.
+    fn leaves_nothing(&self) {
+        wait_until("the template ended", || self.templates().is_empty());
+        let temporary = |path: &PathBuf| path.to_string_lossy().contains(".new-") || path.ends_with(".tar");
+        let left = files_below(&self.cache).into_iter().chain(files_below(&self.container));
+        assert_eq!(left.filter(temporary).collect::<Vec<_>>(), [] as [PathBuf; 0]);
+        assert_eq!(self.partial().len(), 1, "the download can be resumed: {:?}", self.partial());
+        let unpacked = fs::read_dir(self.container.join("rootfs")).into_iter().flatten().count();
+        assert_eq!(unpacked, 0);
+    }
+}
+
+fn signal(pid: i32, signal: rustix::process::Signal) {
+    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
+#[track_caller]
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() { found.extend(files_below(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+/// Root's `lxc-create` with this configuration, with our program mounted over the stock template.
+fn by_root(host: &TestHost, server: &TestServer, map: &str) -> Create {
+    let ca = server.ca();
+    let address = slow::way_to(server);
+    let remote = format!("remote add default https://{address} --fingerprint {} --ca", server.fingerprint());
+    host.rootcellar().args(remote.split(' ')).arg(&ca).run().succeeds();
+    for directory in [host.path(""), host.containers(), ca.parent().unwrap().to_owned()] {
+        fs::create_dir_all(&directory).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::write(host.path("default.conf"), format!("{map}lxc.net.0.type = empty\n")).unwrap();
+    let script = "mount --bind \"$0\" /usr/share/lxc/templates/lxc-download && echo $$ >\"$1\" && shift && exec \"$@\"";
+    let pid_file = host.path("pid");
+    let create =
+        Program::new("unshare").args(["-m", "sh", "-c", script]).arg(program::ours("rootcellar")).arg(&pid_file);
+    let create = create.args(["lxc-create", "-t", "download", "-n", "c1", "-P"]).arg(host.containers());
+    let create = create.arg("-f").arg(host.path("default.conf")).envs(host.environment());
+    let create = create.args(["--", "-d", "debian", "-r", "bookworm", "-a", "amd64"]);
+    Create::begin(create.into_command(), &pid_file, host.containers().join("c1"), host.path("cache"))
+}
+
+const MAP: &str = "lxc.idmap = u 0 3100000 65536\nlxc.idmap = g 0 3100000 65536\n";
+
+#[test]
+fn a_killed_lxc_create_of_root_leaves_no_template_at_work_whatever_it_maps() {
+    need!(root, "lxc-create", "lxc-usernsexec", "unshare");
+    let (_directory, build) = large_build();
+    let server = TestServer::publishing(&[&build]);
+    for map in ["", MAP] {
+        let host = TestHost::new();
+        let mut create = by_root(&host, &server, map);
+        create.kill();
+        create.leaves_nothing();
+    }
+}
+
+#[test]
+fn a_template_that_is_told_to_end_is_a_failed_lxc_create() {
+    need!(root, "lxc-create", "lxc-usernsexec", "unshare");
+    let (_directory, build) = large_build();
+    let server = TestServer::publishing(&[&build]);
+    for (map, how) in [("", "TERM"), (MAP, "TERM"), (MAP, "INT"), (MAP, "HUP")] {
+        let host = TestHost::new();
+        let mut create = by_root(&host, &server, map);
+        let how = match how {
+            "TERM" => rustix::process::Signal::TERM,
+            "INT" => rustix::process::Signal::INT,
+            _ => rustix::process::Signal::HUP,
+        };
+        signal(create.template(), how);
+        assert_eq!(create.process.wait().unwrap().code(), Some(1));
+        create.leaves_nothing();
+        assert_eq!(host.container_names(), [] as [&str; 0]);
+    }
+}
+
+#[test]
+fn a_killed_lxc_create_of_a_plain_user_leaves_no_template_at_work() {
+    need!(root, "lxc-create", "newuidmap", "runuser");
+    let (_directory, build) = large_build();
+    let server = TestServer::publishing(&[&build]);
+    let user = TestUser::new("killed");
+    let (start, count) = user.subordinate_ids();
+    let map = format!("lxc.idmap = u 0 {start} {count}\nlxc.idmap = g 0 {start} {count}\n");
+    user.write(".config/lxc/default.conf", &format!("{map}lxc.net.0.type = empty\n"));
+    user.write("ca.pem", &fs::read_to_string(server.ca()).unwrap());
+    let template = user.home().join("lxc-download");
+    fs::copy(program::ours("rootcellar"), &template).unwrap();
+    let address = slow::way_to(&server);
+    let remote = format!(
+        "[remotes.default]\nurl = \"https://{address}\"\nfingerprint = \"{}\"\nca = \"{}\"\n",
+        server.fingerprint(),
+        user.home().join("ca.pem").display()
+    );
+    user.write(".config/rootcellar/client.toml", &remote);
+    let image = "-d debian -r bookworm -a amd64";
+    let line = format!("echo $$ >pid; exec lxc-create -t {} -n u1 -- {image}", template.display());
+    let create = Program::new("runuser").args(["-l", user.name(), "-c", &line]).into_command();
+    let container = user.home().join(".local/share/lxc/u1");
+    let cache = user.home().join(".cache/lxc/rootcellar");
+    let mut create = Create::begin(create, &user.home().join("pid"), container, cache);
+    create.kill();
+    create.leaves_nothing();
+}
