@@ -12,6 +12,7 @@ use formats::digest::{FileDigest, Hasher};
 use formats::image::ImageId;
 use fs_err as fs;
 
+use crate::caller::Caller;
 use crate::files::unfinished::Unfinished;
 use crate::files::{self, Lock, Owner};
 use crate::remote::Origin;
@@ -226,18 +227,16 @@ pub enum CacheError {
 
 impl CacheError {
     /// What the user can do.
-    pub fn hint(&self) -> String {
-        let Self::Storage { source, .. } = self;
+    pub fn hint(&self, caller: Caller) -> String {
+        let Self::Storage { path, source } = self;
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                "`rootcellar cache prune` removes what nothing needs".to_owned()
-            }
-            _ => "`--cache-dir` or `ROOTCELLAR_CACHE_DIR` names another directory".to_owned(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => caller.room(path),
+            _ => caller.other_cache(),
         }
     }
 }
 
-const VERSION: &str = "v1";
+pub(crate) const VERSION: &str = "v1";
 const BLOBS: &str = "blobs/sha256";
 const PARTIAL: &str = "partial";
 const IMAGES: &str = "images";
@@ -269,6 +268,6 @@ mod tests {
     fn a_cache_that_cannot_be_made_is_named_with_a_hint() {
         let error = Cache::open(Path::new("/proc/nowhere"), Owner::SELF).unwrap_err();
         assert!(error.to_string().contains("/proc/nowhere"), "{error}");
-        assert!(error.hint().contains("--cache-dir"));
+        assert!(error.hint(Caller::Command).contains("--cache-dir"));
     }
 }

@@ -15,6 +15,8 @@ use formats::streams::{Item, Product, Products, Version};
 use formats::time::Timestamp;
 use formats::verified::Verified;
 
+use crate::caller::Caller;
+
 pub use listing::{Listed, show_index};
 pub use pattern::Pattern;
 
@@ -225,10 +227,10 @@ pub enum NotFound {
 
 impl NotFound {
     /// What the user can do.
-    pub fn hint(&self) -> String {
+    pub fn hint(&self, caller: Caller) -> String {
         match self {
             Self::Image { near, .. } if !near.is_empty() => format!("did you mean `{}`?", near.join("` or `")),
-            Self::Image { .. } => "`rootcellar list` shows what there is".to_owned(),
+            Self::Image { .. } => format!("{} shows what there is", caller.list()),
             Self::Build { there, .. } if !there.is_empty() => format!("there is `{}`", there.join("`, `")),
             Self::Build { image, .. } => format!("`rootcellar info {image}` shows what there is"),
         }
@@ -326,14 +328,14 @@ mod tests {
         assert_eq!(find("debian/12/amd64@20261122_0522").unwrap().name.as_str(), "20261122_0522");
         let error = find("debian/12/amd64@20200101_0000").unwrap_err();
         assert_eq!(error.to_string(), "`debian/bookworm/amd64/default` has no build `20200101_0000`");
-        assert_eq!(error.hint(), "there is `20261123_0522`, `20261122_0522`");
+        assert_eq!(error.hint(Caller::Command), "there is `20261123_0522`, `20261122_0522`");
     }
 
     #[test]
     fn a_misspelt_name_is_answered_with_the_nearest_ones() {
         let error = find("debain/bokworm").unwrap_err();
-        assert!(error.hint().contains("`debian/bookworm`"), "{}", error.hint());
-        assert!(find("zzz").unwrap_err().hint().contains("rootcellar list"));
+        assert!(error.hint(Caller::Command).contains("`debian/bookworm`"), "{error:?}");
+        assert!(find("zzz").unwrap_err().hint(Caller::Command).contains("rootcellar list"));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 pub mod acquire;
 pub mod cache;
+pub mod caller;
 pub mod catalog;
 pub mod cli;
 pub mod commands;

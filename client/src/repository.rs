@@ -13,6 +13,7 @@ use formats::verified::{self, Keyring, PastValidity, Refusal, Verified};
 use tokio::runtime::Runtime;
 use transfer::{Fetcher, FetcherOptions, Reporter, SetupError, TransferError};
 
+use crate::caller::Caller;
 use crate::catalog::Catalog;
 use crate::remote::{Origin, Trust};
 use crate::state::{RemoteState, StateError};
@@ -185,11 +186,11 @@ pub enum RepositoryError {
 
 impl RepositoryError {
     /// What the user can do.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self, caller: Caller) -> Option<String> {
         match self {
-            Self::Transfer(error) => transfer_hint(error),
+            Self::Transfer(error) => transfer_hint(error, caller),
             Self::Refused(refusal) => Some(refusal.hint().to_owned()),
-            Self::State(error) => error.hint(),
+            Self::State(error) => error.hint(caller),
             Self::NothingVouches { .. } => {
                 Some("give `--fingerprint`, or `rootcellar remote add` the server".to_owned())
             }
@@ -216,7 +217,7 @@ impl RepositoryError {
 }
 
 /// What the user can do about a failed transfer.
-pub fn transfer_hint(error: &TransferError) -> Option<String> {
+fn transfer_hint(error: &TransferError, caller: Caller) -> Option<String> {
     match error {
         TransferError::Tls { .. } => {
             Some("give the certificate of a private CA as `--ca FILE`, or set `SSL_CERT_FILE`".to_owned())
@@ -224,22 +225,22 @@ pub fn transfer_hint(error: &TransferError) -> Option<String> {
         TransferError::WrongDigest { .. } | TransferError::WrongSize { .. } => {
             Some("a mirror may be mid-update; retry, and if it stays, somebody changes files on the way".to_owned())
         }
-        TransferError::Connect { .. } | TransferError::TimedOut { .. } | TransferError::Unavailable { .. } => {
-            Some("`--offline` uses what is cached".to_owned())
-        }
+        TransferError::Connect { .. }
+        | TransferError::TimedOut { .. }
+        | TransferError::Unavailable { .. }
+        | TransferError::TooSlow { .. }
+        | TransferError::Interrupted { .. } => caller.without_server(),
         TransferError::NotFound { .. } => Some(
             "is this a rootcellar server? check the URL and the channel; a server with nothing but the classic layout can \
              be trusted for its TLS certificate alone, with `--trust-tls`"
                 .to_owned(),
         ),
-        TransferError::NoSpace { .. } => Some("`rootcellar cache prune` removes what nothing needs".to_owned()),
+        TransferError::NoSpace { path, .. } => Some(caller.room(path)),
         TransferError::Url { .. }
         | TransferError::Refused { .. }
         | TransferError::BadResponse { .. }
         | TransferError::TooLarge { .. }
-        | TransferError::TooSlow { .. }
         | TransferError::Redirect { .. }
-        | TransferError::Interrupted { .. }
         | TransferError::Storage { .. } => None,
     }
 }

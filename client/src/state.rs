@@ -8,6 +8,7 @@ use formats::streams::StreamsIndex;
 use formats::verified::{Memory, Verified};
 use serde::{Deserialize, Serialize};
 
+use crate::caller::Caller;
 use crate::files::{self, Lock, Owner};
 use crate::remote::Origin;
 
@@ -120,9 +121,9 @@ impl StateError {
     }
 
     /// What the user can do.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self, caller: Caller) -> Option<String> {
         match self {
-            Self::Storage { .. } => Some("`--state-dir` or `ROOTCELLAR_STATE_DIR` names another directory".to_owned()),
+            Self::Storage { .. } => Some(caller.other_state()),
             Self::Damaged { path, .. } => Some(format!(
                 "remove `{}` if nobody can have tampered with it: an older index would then go unnoticed once",
                 path.display()
@@ -159,6 +160,6 @@ mod tests {
         let expected = Memory { serial: 7, published: Timestamp::from_unix(1_795_411_320) };
         assert_eq!(state.memory().unwrap(), expected);
         state.write("memory.json", b"{").unwrap();
-        assert!(state.memory().unwrap_err().hint().unwrap().contains("memory.json"));
+        assert!(state.memory().unwrap_err().hint(Caller::Command).unwrap().contains("memory.json"));
     }
 }

@@ -5,6 +5,7 @@ use formats::image::{ImageId, ImageQuery};
 use formats::metadata::LxcMetadataError;
 
 use crate::cache::CacheError;
+use crate::caller::Caller;
 use crate::catalog::NotFound;
 use crate::repository::RepositoryError;
 
@@ -50,11 +51,11 @@ pub enum AcquireError {
 
 impl AcquireError {
     /// What the user can do.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self, caller: Caller) -> Option<String> {
         match self {
-            Self::Repository(error) => error.hint(),
-            Self::NotFound(error) => Some(error.hint()),
-            Self::Cache(error) => Some(error.hint()),
+Self::Repository(error) => error.hint(caller),
+            Self::NotFound(error) => Some(error.hint(caller)),
+            Self::Cache(error) => Some(error.hint(caller)),
             Self::NotCached { near, .. } if !near.is_empty() => Some(format!("the cache has `{}`", near.join("`, `"))),
             Self::NotCached { query, .. } => Some(format!("without `--offline`, `rootcellar fetch {query}` gets it")),
             Self::Members { .. } | Self::Metadata { .. } => {

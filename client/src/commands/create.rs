@@ -76,7 +76,8 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
     let policy = if args.offline { Policy::Offline } else { Policy::Fresh };
     args.source.with(context, origin, |source| {
         let has_tree = |build: &CachedBuild| bases.as_ref().is_some_and(|bases| bases.has(build));
-        let acquired = source.acquire_unless(&args.image.query, policy, &has_tree)?;
+        let acquired =
+            source.acquire_unless(&args.image.query, policy, &has_tree).map_err(CommandError::AcquireOnline)?;
         let what = format!("{}, build {}", acquired.build.image, acquired.build.build.as_str());
         let message = acquired.metadata.relevant(MemberKind::CreateMessage, mode, CompatLevel::NEWEST);
         let message = message.map(|message| message.trim_end().to_owned());

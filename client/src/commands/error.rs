@@ -10,6 +10,7 @@ use terminal::{Advice, ExitStatus, ManualError};
 use super::template::TemplateInstallError;
 use crate::acquire::{AcquireError, ReadError};
 use crate::cache::CacheError;
+use crate::caller::Caller;
 use crate::config::ConfigError;
 use crate::container::create::CreateError;
 use crate::repository::RepositoryError;
@@ -28,6 +29,9 @@ pub enum CommandError {
     /// An image could not be had.
     #[error(transparent)]
     Acquire(#[from] AcquireError),
+    /// An image could not be had, by a command that can also do without the server.
+    #[error(transparent)]
+    AcquireOnline(AcquireError),
     /// An image could not be had, or is no image.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -91,11 +95,12 @@ impl Advice for CommandError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Config(error) => error.hint(),
-            Self::Acquire(error) | Self::Read(ReadError::Acquire(error)) => error.hint(),
+            Self::Acquire(error) | Self::Read(ReadError::Acquire(error)) => error.hint(Caller::Command),
+            Self::AcquireOnline(error) => error.hint(Caller::OfflineCommand),
             Self::Read(error @ ReadError::Unpack(_)) => {
                 error.is_bad_data().then(|| "the image is broken or hostile; tell the server's operator".to_owned())
             }
-            Self::Cache(error) => Some(error.hint()),
+            Self::Cache(error) => Some(error.hint(Caller::Command)),
             Self::Create(error) => error.hint(),
             Self::Runtime(error) => error.hint(),
             Self::Template(error) => error.hint(),
@@ -136,7 +141,7 @@ impl Advice for CommandError {
             Self::Manual(error) => return error.exit_status(),
             Self::NeitherContainerNorImage { source, .. } => return source.exit_status(),
             Self::Config(error) => matches!(error, ConfigError::Read(_) | ConfigError::Write(_)),
-            Self::Acquire(error) => error.is_failure(),
+            Self::Acquire(error) | Self::AcquireOnline(error) => error.is_failure(),
             Self::Read(error) => !error.is_bad_data(),
             Self::Create(error) => error.is_failure(),
             Self::Cache(_) | Self::Log(_) | Self::Ask(_) | Self::Placement(_) => true,

@@ -27,8 +27,8 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
     let origin = args.source.origin(&Config::load(&context.directories)?, args.image.remote.as_ref())?;
     let policy = if args.offline { Policy::Offline } else { Policy::Refresh };
     args.source.with(context, origin, |source| {
-        let acquired = source.acquire(&args.image.query, policy)?;
-        acquired.rootfs.stored()?;
+        let acquired = source.acquire(&args.image.query, policy).map_err(CommandError::AcquireOnline)?;
+        acquired.rootfs.stored().map_err(CommandError::AcquireOnline)?;
         context.printer.data(format_args!("{}@{}", acquired.build.image, acquired.build.build.as_str()));
         Ok(ExitStatus::Done)
     })

@@ -19,6 +19,7 @@ use super::rootfs::{self, RootfsError};
 use super::staging::Staging;
 use crate::acquire::Acquired;
 use crate::cache::CachedBuild;
+use crate::caller::Caller;
 use crate::files::{self, Owner};
 use crate::narrator::Narrator;
 use crate::runtime::backing::Backing;
@@ -249,7 +250,7 @@ impl CreateError {
         match self {
             Self::Exists { name, .. } => Some(format!("choose another name, or `rootcellar destroy {name}`")),
             Self::Policy(error) => error.hint(),
-            Self::Rootfs(error) => error.hint(),
+            Self::Rootfs(error) => error.hint(Caller::OfflineCommand),
             Self::Storage(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Some("`-P DIR` names another place for containers".to_owned())
             }

@@ -10,6 +10,7 @@ use formats::metadata::{LxcMetadata, MemberKind};
 
 use super::placeholders::Placeholders;
 use crate::acquire::{AcquireError, ReadError, Rootfs};
+use crate::caller::Caller;
 
 /// Unpacks a root file system into an existing directory, without what the image excludes in this mode, and fills in
 /// its templates if it gets a name. Everything after the unpacking happens beneath the directory: no link in the image
@@ -109,7 +110,7 @@ impl RootfsError {
     }
 
     /// What the user can do.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self, caller: Caller) -> Option<String> {
         match self {
             Self::Unpack(UnpackError::IdOutsideMap { .. }) => Some(
                 "give the container more ids: 65536 in /etc/subuid, /etc/subgid and `lxc.idmap` are usual".to_owned(),
@@ -117,7 +118,7 @@ impl RootfsError {
             Self::Unpack(error) if error.is_bad_data() => {
                 Some("the image is broken or hostile; tell the server's operator".to_owned())
             }
-            Self::Acquire(error) => error.hint(),
+            Self::Acquire(error) => error.hint(caller),
             Self::Unpack(_) | Self::Prepare { .. } => None,
         }
     }

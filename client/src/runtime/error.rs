@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use terminal::{Advice, ExitStatus};
 
+use crate::caller::Caller;
 use crate::container::create::CreateError;
 use crate::container::rootfs::RootfsError;
 
@@ -332,7 +333,7 @@ impl Error {
 
 impl From<RootfsError> for Error {
     fn from(error: RootfsError) -> Self {
-        Self::Mapped { said: chain(&error), hint: error.hint(), is_data: !error.is_failure() }
+        Self::Mapped { said: chain(&error), hint: error.hint(Caller::OfflineCommand), is_data: !error.is_failure() }
     }
 }
 

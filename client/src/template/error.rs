@@ -11,6 +11,7 @@ use terminal::{Advice, ExitStatus};
 
 use crate::acquire::AcquireError;
 use crate::cache::CacheError;
+use crate::caller::Caller;
 use crate::config::ConfigError;
 use crate::container::policy::PolicyError;
 use crate::container::rootfs::RootfsError;
@@ -94,12 +95,11 @@ impl Advice for TemplateError {
                  it here; `--trust-tls`, or `template.trust = \"tls\"` in client.toml, does without"
             )),
             Self::NoAnswer { .. } => Some("name the image with `-d`, `-r` and `-a`".to_owned()),
-            Self::Acquire(AcquireError::NotFound(error)) => Some(error.hint().replace("rootcellar list", "--list")),
-            Self::Acquire(error) => error.hint(),
-            Self::Cache(_) => Some("`LXC_CACHE_PATH` names another directory".to_owned()),
+            Self::Acquire(error) => error.hint(Caller::Template),
+            Self::Cache(error) => Some(error.hint(Caller::Template)),
             Self::Config(error) => error.hint(),
             Self::Policy(error) => error.hint(),
-            Self::Rootfs(error) => error.hint(),
+            Self::Rootfs(error) => error.hint(Caller::Template),
             Self::Control
             | Self::NoMap
             | Self::NoHome

@@ -25,5 +25,6 @@ mod terminal;
 mod tls;
 mod tls_remotes;
 mod trust;
+mod unreachable;
 mod warm;
 mod world;
