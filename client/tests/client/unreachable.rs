@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
+use formats::record::BuildFile;
+
 use crate::template::{BEGUN, IMAGE, arguments, begun, fill};
 use crate::world::{Fault, Host, Said, Server, bookworm, is_root};
 
@@ -78,6 +80,26 @@ fn only_commands_that_can_do_without_the_server_say_so() {
         assert_eq!(said.code, 2, "{line}: {}", said.stderr);
         assert_eq!(said.stderr.contains("--offline"), advising.contains(line), "{line}: {}", said.stderr);
     }
+}
+
+#[test]
+fn the_log_file_has_the_error_that_ended_the_program_its_hint_and_the_warnings() {
+    let server = Server::publishing(&[bookworm()]);
+    let host = Host::trusting(&server);
+    host.run("fetch debian/12").succeeds();
+    expire(&host);
+    let line = format!("-q fetch debian/12 --offline -l INFO -o {}", host.at("log").display());
+    host.run(&line).succeeds();
+    fs::remove_file(host.cached(&bookworm(), BuildFile::RootfsTarXz)).unwrap();
+    let said = host.run(&line).refuses("error: no undamaged build");
+    let log = fs::read_to_string(host.at("log")).unwrap();
+    for line in said.stderr.lines() {
+        let (_, message) = line.split_once(": ").unwrap();
+        assert!(log.contains(message), "`{message}` in: {log}");
+    }
+    assert!(log.contains("should have been refreshed by") && log.contains("hint: without `--offline`"), "{log}");
+    let without_file = host.run("-q fetch debian/12 --offline -l INFO").refuses("error: ");
+    assert_eq!(without_file.stderr.matches("no undamaged build").count(), 1, "{}", without_file.stderr);
 }
 
 #[test]

@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{ParseError, filter_fn};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::TryInitError;
 
 /// The log options of every LXC program. They are global: valid before and after a subcommand. A program whose
 /// subcommands use `-o` for something else calls [`init`] with the default instead.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct LogArgs {
-    /// Append the log to FILE instead of writing it to stderr.
+    /// Append the log to FILE instead of writing it to stderr; warnings and errors are in both.
     #[arg(short = 'o', long = "logfile", value_name = "FILE", global = true)]
     pub file: Option<PathBuf>,
 
@@ -70,15 +71,17 @@ pub enum LogError {
 ///
 /// What is logged: `--logpriority`, else the filter in the environment variable `ROOTCELLAR_LOG`, else warnings and
 /// errors. Below `TRACE`, the priority is about this project: libraries stay at warnings.
+///
+/// What the printer warns of, and the error that ends the program, are on stderr anyway. A file gets them, too.
 pub fn init(args: &LogArgs) -> Result<(), LogError> {
     let filter = filter(args.priority, env::var(VARIABLE).ok())?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
-    match &args.file {
-        Some(path) => {
-            let file = open(path).map_err(|source| LogError::Open { path: path.clone(), source })?;
-            try_init(subscriber.with_writer(Mutex::new(file)).finish())
-        }
-        None => try_init(subscriber.with_writer(io::stderr).without_time().with_target(false).finish()),
+    if let Some(path) = &args.file {
+        let file = open(path).map_err(|source| LogError::Open { path: path.clone(), source })?;
+        try_init(subscriber.with_writer(Mutex::new(file)).finish())
+    } else {
+        let subscriber = subscriber.with_writer(io::stderr).without_time().with_target(false).finish();
+        try_init(subscriber.with(filter_fn(|event| event.target() != SAID)))
     }
 }
 
@@ -112,6 +115,8 @@ impl Priority {
     }
 }
 
+/// Where events come from that are on stderr without any log.
+pub(crate) const SAID: &str = "rootcellar::said";
 const VARIABLE: &str = "ROOTCELLAR_LOG";
 
 #[cfg(test)]

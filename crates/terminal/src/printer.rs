@@ -14,13 +14,14 @@ use serde::Serialize;
 
 pub use capture::Captured;
 
-use crate::plain::{is_unsafe, plain};
+use crate::log::SAID;
+use crate::plain::{is_unsafe, plain, plain_line};
 use crate::table::{OutputFormat, Table};
 
 /// Says everything a program has to say: data on stdout, conversation on stderr. Clones share the two streams.
 ///
 /// What is said on stderr passes through [`plain`], because messages quote servers and images. Data does not:
-/// it is for other programs.
+/// it is for other programs. Warnings and errors are in the log file, too, if there is one.
 #[derive(Clone)]
 pub struct Printer {
     shared: Arc<Shared>,
@@ -107,18 +108,22 @@ impl Printer {
 
     /// `warning: …` on stderr.
     pub fn warn(&self, message: impl Display) {
-        self.converse(&self.labelled("warning", YELLOW, &message.to_string()));
+        let message = message.to_string();
+        tracing::warn!(target: SAID, "{}", plain_line(&message));
+        self.converse(&self.labelled("warning", YELLOW, &message));
     }
 
     /// `error: …` on stderr, then its causes, then the hint. A cause whose text its parent already contains is
     /// skipped. Further lines of a message are indented, so that a quoted text cannot pass for a hint of ours.
     pub fn error(&self, error: &dyn Error, hint: Option<&str>) {
         let mut shown = error.to_string();
+        tracing::error!(target: SAID, "{}", plain_line(&shown));
         let mut text = self.labelled("error", RED, &shown);
         let mut next = error.source();
         while let Some(cause) = next {
             let message = cause.to_string();
             if !shown.contains(&message) {
+                tracing::error!(target: SAID, "caused by: {}", plain_line(&message));
                 // Writing to a String cannot fail.
                 let _ = writeln!(text, "  caused by: {}", indented(&message, "    "));
                 shown = message;
@@ -126,6 +131,7 @@ impl Printer {
             next = cause.source();
         }
         if let Some(hint) = hint {
+            tracing::error!(target: SAID, "hint: {}", plain_line(hint));
             text.push_str(&self.labelled("hint", CYAN, hint));
         }
         self.converse(&text);
