@@ -1,13 +1,12 @@
 //! `rootcellar cache`
 
-use formats::image::ImageQuery;
-use serde::Serialize;
-use terminal::{ExitStatus, Table, human};
+mod warm;
 
-use super::{CommandError, ImageSpec, SourceArgs};
-use crate::acquire::{Policy, Source};
-use crate::cache::{Cache, Kept};
-use crate::config::Config;
+use serde::Serialize;
+use terminal::{ExitStatus, OutputFormat, Table, human};
+
+use super::CommandError;
+use crate::cache::{Cache, Check, Kept};
 use crate::container::base;
 use crate::context::Context;
 use crate::files::Owner;
@@ -31,18 +30,9 @@ enum Action {
     },
     /// Check every file of the cache. Damaged ones are removed, and fetched again when they are needed.
     Verify,
-    /// Bring images up to date and decode them, so that the next creates only copy. Prints their ids and serials.
-    Warm(WarmArgs),
-}
-
-#[derive(Clone, Debug, clap::Args)]
-struct WarmArgs {
-    /// The images; without any, those of the server that are in the cache.
-    #[arg(value_name = "IMAGE")]
-    images: Vec<ImageSpec>,
-
-    #[command(flatten)]
-    source: SourceArgs,
+    /// Bring images up to date and decode them, so that the next creates only copy. Prints their ids and serials. One that
+    /// fails is told, and the others are done all the same.
+    Warm(warm::Args),
 }
 
 #[derive(Serialize)]
@@ -60,46 +50,22 @@ struct Row {
     origin: String,
 }
 
+/// What a check found.
+#[derive(Serialize)]
+struct Verdict {
+    image: String,
+    serial: String,
+    sound: bool,
+}
+
 /// Does it.
 pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
     match &args.action {
         Action::List => list(context),
         Action::Prune { all } => prune(context, *all),
         Action::Verify => verify(context),
-        Action::Warm(args) => warm(context, args),
+        Action::Warm(args) => warm::run(args, context),
     }
-}
-
-fn warm(context: &Context, args: &WarmArgs) -> Result<ExitStatus, CommandError> {
-    let config = Config::load(&context.directories)?;
-    if args.images.is_empty() {
-        let origin = args.source.origin(&config, None)?;
-        return args.source.with(context, origin, |source| {
-            let cached = source.cache.current(source.repository.origin())?;
-            if cached.is_empty() {
-                context.printer.say("No image of this server is in the cache");
-            }
-            for current in cached {
-                let name = current.image.to_string();
-                let query = name.parse().map_err(|source| CommandError::NoSuchThing { name, source })?;
-                warm_one(source, &query, context)?;
-            }
-            Ok(ExitStatus::Done)
-        });
-    }
-    for image in &args.images {
-        let origin = args.source.origin(&config, image.remote.as_ref())?;
-        args.source.with(context, origin, |source| warm_one(source, &image.query, context))?;
-    }
-    Ok(ExitStatus::Done)
-}
-
-fn warm_one(source: &Source<'_>, query: &ImageQuery, context: &Context) -> Result<(), CommandError> {
-    let acquired = source.acquire(query, Policy::Refresh)?;
-    let name = format!("{}@{}", acquired.build.image, acquired.build.build.as_str());
-    acquired.rootfs.warmed()?;
-    context.printer.data(name);
-    Ok(())
 }
 
 fn list(context: &Context) -> Result<ExitStatus, CommandError> {
@@ -151,15 +117,21 @@ fn prune(context: &Context, all: bool) -> Result<ExitStatus, CommandError> {
 
 fn verify(context: &Context) -> Result<ExitStatus, CommandError> {
     let checks = Cache::open(&context.directories.cache, Owner::SELF)?.verify()?;
-    let mut status = ExitStatus::Done;
-    for check in checks {
-        let what = format!("{}@{}", check.build.image, check.build.build.as_str());
-        if check.sound {
-            context.printer.data(format_args!("sound    {what}"));
-        } else {
-            context.printer.data(format_args!("damaged  {what}"));
-            status = ExitStatus::Refused;
+    let verdict = |check: Check| Verdict {
+        image: check.build.image.to_string(),
+        serial: check.build.build.as_str().to_owned(),
+        sound: check.sound,
+    };
+    let verdicts: Vec<Verdict> = checks.into_iter().map(verdict).collect();
+    match context.format {
+        OutputFormat::Text => {
+            for Verdict { image, serial, sound } in &verdicts {
+                let word = if *sound { "sound" } else { "damaged" };
+                context.printer.data(format_args!("{word:<9}{image}@{serial}"));
+            }
         }
+        OutputFormat::Json => context.printer.json(&verdicts),
     }
-    Ok(status)
+    let is_sound = verdicts.iter().all(|verdict| verdict.sound);
+    Ok(if is_sound { ExitStatus::Done } else { ExitStatus::Refused })
 }

@@ -35,6 +35,9 @@ pub enum CommandError {
     /// An image could not be had, or is no image.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// One of several images.
+    #[error("cannot warm `{image}`")]
+    NotWarmed { image: String, source: Box<Self> },
     /// The cache.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -100,6 +103,7 @@ impl Advice for CommandError {
             Self::Read(error @ ReadError::Unpack(_)) => {
                 error.is_bad_data().then(|| "the image is broken or hostile; tell the server's operator".to_owned())
             }
+            Self::NotWarmed { source, .. } => source.hint(),
             Self::Cache(error) => Some(error.hint(Caller::Command)),
             Self::Create(error) => error.hint(),
             Self::Runtime(error) => error.hint(),
@@ -137,6 +141,7 @@ impl Advice for CommandError {
     fn exit_status(&self) -> ExitStatus {
         let failed = match self {
             Self::Runtime(error) => return error.exit_status(),
+            Self::NotWarmed { source, .. } => return source.exit_status(),
             Self::Template(error) => return error.exit_status(),
             Self::Manual(error) => return error.exit_status(),
             Self::NeitherContainerNorImage { source, .. } => return source.exit_status(),

@@ -1,6 +1,6 @@
 //! `rootcellar fetch`
 
-use terminal::ExitStatus;
+use terminal::{ExitStatus, OutputFormat};
 
 use super::{CommandError, ImageSpec, SourceArgs};
 use crate::acquire::Policy;
@@ -29,7 +29,11 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
     args.source.with(context, origin, |source| {
         let acquired = source.acquire(&args.image.query, policy).map_err(CommandError::AcquireOnline)?;
         acquired.rootfs.stored().map_err(CommandError::AcquireOnline)?;
-        context.printer.data(format_args!("{}@{}", acquired.build.image, acquired.build.build.as_str()));
+        let (image, serial) = (acquired.build.image.to_string(), acquired.build.build.as_str());
+        match context.format {
+            OutputFormat::Text => context.printer.data(format_args!("{image}@{serial}")),
+            OutputFormat::Json => context.printer.json(&serde_json::json!({ "image": image, "serial": serial })),
+        }
         Ok(ExitStatus::Done)
     })
 }

@@ -167,7 +167,7 @@ fn a_replaced_build_is_listed_as_no_longer_current() {
 }
 
 /// Lets the cache expiry of everything that is cached pass.
-fn expire(host: &Host) {
+pub(crate) fn expire(host: &Host) {
     for path in host.tree("cache/v1/images").iter().filter(|path| path.ends_with("current.json")) {
         let mut current: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         current["fresh_until"] = "2020-01-01T00:00:00Z".into();

@@ -27,4 +27,5 @@ mod tls_remotes;
 mod trust;
 mod unreachable;
 mod warm;
+mod warming;
 mod world;

@@ -5,16 +5,9 @@ use std::process::{Command, Stdio};
 
 use formats::record::BuildFile;
 
+use crate::cache::expire;
 use crate::template::{BEGUN, IMAGE, arguments, begun, fill};
 use crate::world::{Fault, Host, Said, Server, bookworm, is_root};
-
-/// Lets the cached copy of the only image be past its cache expiry.
-fn expire(host: &Host) {
-    let current = host.tree("cache/v1/images").into_iter().find(|path| path.ends_with("current.json")).unwrap();
-    let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&current).unwrap()).unwrap();
-    json["fresh_until"] = "2020-01-01T00:00:00Z".into();
-    fs::write(current, json.to_string()).unwrap();
-}
 
 /// Runs them at the same time: each has patience with the server.
 fn all(commands: Vec<Command>) -> Vec<Said> {

@@ -18,6 +18,21 @@ pub enum ExitStatus {
     Code(u8),
 }
 
+impl ExitStatus {
+    /// The graver of two ends, where one program did several things. A passed on code other than 0 is the gravest: it is
+    /// what the user asked for.
+    #[must_use]
+    pub fn worse(self, other: Self) -> Self {
+        let rank = |status: Self| match status {
+            Self::Done | Self::Code(0) => 0,
+            Self::Refused => 1,
+            Self::Failed => 2,
+            Self::Code(_) => 3,
+        };
+        if rank(other) > rank(self) { other } else { self }
+    }
+}
+
 impl From<ExitStatus> for ExitCode {
     fn from(status: ExitStatus) -> Self {
         Self::from(match status {
@@ -100,6 +115,14 @@ mod tests {
         let codes = [ExitStatus::Done, ExitStatus::Refused, ExitStatus::Failed, ExitStatus::Code(130)];
         let expected = [0, 1, 2, 130].map(ExitCode::from);
         assert_eq!(format!("{:?}", codes.map(ExitCode::from)), format!("{expected:?}"));
+    }
+
+    #[test]
+    fn the_graver_of_two_ends_remains() {
+        assert_eq!(ExitStatus::Done.worse(ExitStatus::Refused), ExitStatus::Refused);
+        assert_eq!(ExitStatus::Failed.worse(ExitStatus::Refused), ExitStatus::Failed);
+        assert_eq!(ExitStatus::Failed.worse(ExitStatus::Done), ExitStatus::Failed);
+        assert_eq!(ExitStatus::Code(0).worse(ExitStatus::Code(7)), ExitStatus::Code(7));
     }
 
     #[test]

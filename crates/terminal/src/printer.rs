@@ -92,10 +92,15 @@ impl Printer {
             OutputFormat::Text => {
                 self.shared.bars.suspend(|| locked(&self.shared.stdout).attempt(|sink| table.write_to(sink)));
             }
-            OutputFormat::Json => match serde_json::to_string_pretty(value) {
-                Ok(json) => self.data(escape_json(&json)),
-                Err(error) => locked(&self.shared.stdout).failure = Some(error.into()),
-            },
+            OutputFormat::Json => self.json(value),
+        }
+    }
+
+    /// A value on stdout as JSON, as [`listing`](Self::listing) writes it.
+    pub fn json(&self, value: &impl Serialize) {
+        match serde_json::to_string_pretty(value) {
+            Ok(json) => self.data(escape_json(&json)),
+            Err(error) => locked(&self.shared.stdout).failure = Some(error.into()),
         }
     }
 
