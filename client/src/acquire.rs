@@ -123,7 +123,7 @@ impl Source<'_> {
         let cached = Cached::find(&entries, query);
         if let (Some(cached), Policy::Flush) = (&cached, policy) {
             self.narrator.tell(Step::Flushing);
-            let _lock = cached.entry.lock()?;
+            let _lock = self.lock(cached.entry)?;
             cached.entry.flush()?;
         }
         if let Some(cached) = &cached
@@ -142,7 +142,7 @@ impl Source<'_> {
         let catalog = self.catalog(query.name().split('/').next())?;
         let build = catalog.find(query)?;
         let entry = self.entry(&build.image);
-        let lock = entry.lock()?;
+        let lock = self.lock(&entry)?;
         let acquired = match self.open(&entry, &build.name, has_tree)? {
             Some(files) => {
                 self.narrator.tell(Step::UpToDate);
@@ -247,7 +247,7 @@ impl Source<'_> {
         let mut lock = None;
         if matches!(&opened, Some(Opened { rootfs: OpenedRootfs::Compressed(_), .. })) {
             // Perhaps somebody is decoding it right now.
-            lock = Some(entry.lock()?);
+            lock = Some(self.lock(entry)?);
             opened = self.open(entry, build, has_tree)?;
         }
         let Some(opened) = opened else { return Ok(None) };
@@ -289,7 +289,7 @@ impl Source<'_> {
             OpenedRootfs::Tree => Rootfs::tree(),
             OpenedRootfs::Decoded(tar) => Rootfs::decoded(tar, self.narrator),
             OpenedRootfs::Compressed(xz) => {
-                let lock = lock.map_or_else(|| entry.lock(), Ok)?;
+                let lock = lock.map_or_else(|| self.lock(&entry), Ok)?;
                 Rootfs::compressed(xz, self.keeper(entry, build.clone(), None, lock), self.narrator)
             }
         };
@@ -307,6 +307,11 @@ impl Source<'_> {
             build: build.name.clone(),
             fresh_until,
         }
+    }
+
+    /// Many may want an image at once: one fetches it, and the others wait for that.
+    fn lock(&self, entry: &Entry) -> Result<Lock, AcquireError> {
+        Ok(entry.lock(|| self.narrator.waiting("fetches this image"))?)
     }
 
     fn entry(&self, image: &ImageId) -> Entry {

@@ -52,27 +52,28 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Opens the cache in a directory, which is made if it is missing.
-    pub fn open(directory: &Path, owner: Owner) -> Result<Self, CacheError> {
-        Self::locked(directory, owner, Lock::shared)
+    /// Opens the cache in a directory, which is made if it is missing. While it is pruned that takes time, which
+    /// `waiting` tells.
+    pub fn open(directory: &Path, owner: Owner, waiting: impl FnOnce()) -> Result<Self, CacheError> {
+        Self::locked(directory, owner, |path| Lock::shared(path, owner, waiting))
     }
 
-    /// Opens the cache once nobody else uses it, and keeps others out.
-    pub fn open_alone(directory: &Path, owner: Owner) -> Result<Self, CacheError> {
-        Self::locked(directory, owner, Lock::exclusive)
+    /// Opens the cache once nobody else uses it, and keeps others out. `waiting` is called while somebody does.
+    pub fn open_alone(directory: &Path, owner: Owner, waiting: impl FnOnce()) -> Result<Self, CacheError> {
+        Self::locked(directory, owner, |path| Lock::exclusive(path, owner, waiting))
     }
 
     fn locked(
         directory: &Path,
         owner: Owner,
-        lock: impl FnOnce(&Path, Owner) -> io::Result<Lock>,
+        lock: impl FnOnce(&Path) -> io::Result<Lock>,
     ) -> Result<Self, CacheError> {
         let root = directory.join(VERSION);
         let failed = |source| CacheError::Storage { path: root.clone(), source };
         for part in [BLOBS, PARTIAL, IMAGES] {
             files::make_directories(&root.join(part), owner).map_err(failed)?;
         }
-        let in_use = lock(&root.join("lock"), owner).map_err(failed)?;
+        let in_use = lock(&root.join("lock")).map_err(failed)?;
         Ok(Self { root, owner, _in_use: in_use })
     }
 
@@ -249,7 +250,7 @@ mod tests {
     #[test]
     fn a_blob_is_checked_at_every_use_and_removed_when_it_is_damaged() {
         let directory = tempfile::tempdir().unwrap();
-        let cache = Cache::open(directory.path(), Owner::SELF).unwrap();
+        let cache = Cache::open(directory.path(), Owner::SELF, || ()).unwrap();
         let digest = FileDigest::of(b"rootfs");
         assert!(cache.blob(&digest).unwrap().is_none());
         let path = cache.blob_path(&digest).unwrap();
@@ -266,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_cache_that_cannot_be_made_is_named_with_a_hint() {
-        let error = Cache::open(Path::new("/proc/nowhere"), Owner::SELF).unwrap_err();
+        let error = Cache::open(Path::new("/proc/nowhere"), Owner::SELF, || ()).unwrap_err();
         assert!(error.to_string().contains("/proc/nowhere"), "{error}");
         assert!(error.hint(Caller::Command).contains("--cache-dir"));
     }

@@ -5,7 +5,10 @@ use std::time::SystemTime;
 use formats::time::Timestamp;
 use terminal::{OutputFormat, Printer};
 
+use crate::cache::{Cache, CacheError};
 use crate::directories::Directories;
+use crate::files::Owner;
+use crate::narrator::{self, PRUNES};
 
 /// What every command is given: where to speak, where things are.
 #[derive(Clone, Debug)]
@@ -19,6 +22,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// The image cache.
+    pub fn cache(&self) -> Result<Cache, CacheError> {
+        Cache::open(&self.directories.cache, Owner::SELF, || narrator::waiting(&self.printer, PRUNES))
+    }
+
     /// The time of this machine's clock.
     pub fn now(&self) -> Timestamp {
         SystemTime::now().into()

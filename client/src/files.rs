@@ -9,7 +9,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use fs_err as fs;
-use rustix::fs::{AtFlags, FlockOperation, Gid, Uid};
+use rustix::fs::{AtFlags, FlockOperation, Gid, Uid, flock};
+use rustix::io::{Errno, retry_on_intr};
 
 use unfinished::Unfinished;
 
@@ -76,30 +77,39 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Waits until nobody else holds the lock.
-    pub fn exclusive(path: &Path, owner: Owner) -> io::Result<Self> {
-        Self::take(path, owner, FlockOperation::LockExclusive)
+    /// Waits until nobody else holds the lock. `waiting` is called when somebody does.
+    pub fn exclusive(path: &Path, owner: Owner, waiting: impl FnOnce()) -> io::Result<Self> {
+        let ways = [FlockOperation::NonBlockingLockExclusive, FlockOperation::LockExclusive];
+        Self::take(path, owner, ways, waiting)
     }
 
-    /// Waits until nobody holds the lock exclusively.
-    pub fn shared(path: &Path, owner: Owner) -> io::Result<Self> {
-        Self::take(path, owner, FlockOperation::LockShared)
+    /// Waits until nobody holds the lock exclusively. `waiting` is called when somebody does.
+    pub fn shared(path: &Path, owner: Owner, waiting: impl FnOnce()) -> io::Result<Self> {
+        Self::take(path, owner, [FlockOperation::NonBlockingLockShared, FlockOperation::LockShared], waiting)
     }
 
-    fn take(path: &Path, owner: Owner, how: FlockOperation) -> io::Result<Self> {
+    fn take(
+        path: &Path,
+        owner: Owner,
+        [at_once, in_time]: [FlockOperation; 2],
+        waiting: impl FnOnce(),
+    ) -> io::Result<Self> {
         let new = !path.exists();
         let file = File::options().create(true).truncate(false).write(true).open(path);
         let file = file.map_err(|error| named("lock", path, &error))?;
         if new {
             owner.give(&file)?;
         }
-        loop {
-            match rustix::fs::flock(&file, how) {
-                Err(rustix::io::Errno::INTR) => {}
-                Err(errno) => return Err(named("lock", path, &errno.into())),
-                Ok(()) => return Ok(Self { _file: file }),
+        let lock = |how| retry_on_intr(|| flock(&file, how));
+        let locked = match lock(at_once) {
+            Err(Errno::WOULDBLOCK) => {
+                waiting();
+                lock(in_time)
             }
-        }
+            locked => locked,
+        };
+        locked.map_err(|errno| named("lock", path, &errno.into()))?;
+        Ok(Self { _file: file })
     }
 }
 
@@ -186,18 +196,19 @@ mod tests {
     fn a_lock_keeps_others_out_until_it_is_dropped() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("lock");
-        let first = Lock::exclusive(&path, Owner::SELF).unwrap();
-        let (entered, waiting) = std::sync::mpsc::channel();
+        let first = Lock::exclusive(&path, Owner::SELF, || panic!("there is nobody to wait for")).unwrap();
+        let (say, heard) = std::sync::mpsc::channel();
         let second = std::thread::spawn({
             let path = path.clone();
             move || {
-                let _lock = Lock::exclusive(&path, Owner::SELF).unwrap();
-                entered.send(()).unwrap();
+                let _lock = Lock::exclusive(&path, Owner::SELF, || say.send("waiting").unwrap()).unwrap();
+                say.send("entered").unwrap();
             }
         });
-        assert!(waiting.recv_timeout(std::time::Duration::from_millis(100)).is_err());
+        assert_eq!(heard.recv(), Ok("waiting"));
+        assert!(heard.recv_timeout(std::time::Duration::from_millis(100)).is_err());
         drop(first);
-        waiting.recv().unwrap();
+        assert_eq!(heard.recv(), Ok("entered"));
         second.join().unwrap();
     }
 

@@ -93,6 +93,11 @@ impl Narrator {
         Download { voice: self.voice, progress: Mutex::new(Some(Progress::new(&self.printer, step.text(), None))) }
     }
 
+    /// Another process of ours is at work on something that cannot be done twice at a time.
+    pub fn waiting(&self, what_it_does: &str) {
+        waiting(&self.printer, what_it_does);
+    }
+
     /// Unpacking begins. The program says it when it is done.
     pub fn unpacking(&self) {
         if self.voice == Voice::Template {
@@ -107,6 +112,14 @@ impl Narrator {
             self.tell_about(Step::Unpacking, &detail);
         }
     }
+}
+
+/// What a process does that keeps everybody out of the cache.
+pub(crate) const PRUNES: &str = "prunes the cache";
+
+/// Says that another process of ours is waited for.
+pub fn waiting(printer: &Printer, what_it_does: &str) {
+    printer.say(format_args!("Waiting for another rootcellar that {what_it_does}"));
 }
 
 /// Shows one download.

@@ -40,7 +40,7 @@ impl RemoteState {
     /// Keeps other processes from checking an index of this origin.
     pub fn lock(&self) -> Result<Lock, StateError> {
         let path = self.directory.join("lock");
-        Lock::exclusive(&path, self.owner).map_err(StateError::of(&path))
+        Lock::exclusive(&path, self.owner, || ()).map_err(StateError::of(&path))
     }
 
     /// The newest index seen. A file that cannot be read is an error and not "nothing seen": that would let an

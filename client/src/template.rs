@@ -29,7 +29,7 @@ use crate::acquire::{AcquireError, Policy, Source};
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::directories::{Directories, DirectoryArgs};
-use crate::narrator::{Narrator, Step, Voice};
+use crate::narrator::{Narrator, PRUNES, Step, Voice};
 use crate::remote::Trust;
 use crate::repository::Repository;
 use crate::userns::Placement;
@@ -96,7 +96,7 @@ fn run(mut options: Options, printer: &Printer) -> Result<ExitStatus, TemplateEr
     let source = Source {
         repository: &Repository::connect(origin)?,
         state: &directories.state,
-        cache: &Cache::open(&directories.cache, options.owner)?,
+        cache: &Cache::open(&directories.cache, options.owner, || narrator.waiting(PRUNES))?,
         stock_cache: directories.stock_cache.as_deref(),
         owner: options.owner,
         mode: placement.mode(),

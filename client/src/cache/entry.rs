@@ -79,15 +79,15 @@ impl Entry {
         Self { server: Some(server), ..self }
     }
 
-    /// Keeps other processes from fetching this image.
-    pub fn lock(&self) -> Result<Lock, CacheError> {
+    /// Keeps other processes from fetching this image. `waiting` is called when one does.
+    pub fn lock(&self, waiting: impl FnOnce()) -> Result<Lock, CacheError> {
         files::make_directories(&self.builds(), self.owner).map_err(self.failed())?;
         if let Some((path, address)) = &self.server
             && !path.exists()
         {
             files::write_whole(path, format!("{address}\n").as_bytes(), 0o644, self.owner).map_err(self.failed())?;
         }
-        Lock::exclusive(&self.directory.join("lock"), self.owner).map_err(self.failed())
+        Lock::exclusive(&self.directory.join("lock"), self.owner, waiting).map_err(self.failed())
     }
 
     /// Which build is current. What cannot be read is not there: a cache can be filled again.
@@ -220,7 +220,7 @@ mod tests {
     fn builds_are_kept_until_they_are_flushed() {
         let directory = tempfile::tempdir().unwrap();
         let entry = Entry::at(directory.path().join("a/b"), Owner::SELF);
-        let _lock = entry.lock().unwrap();
+        let _lock = entry.lock(|| ()).unwrap();
         let (one, other) = (build("20261123_0522"), build("20261124_07:42"));
         entry.store(&one).unwrap();
         entry.store(&other).unwrap();
@@ -234,7 +234,7 @@ mod tests {
     fn a_damaged_pointer_is_no_pointer() {
         let directory = tempfile::tempdir().unwrap();
         let entry = Entry::at(directory.path().to_owned(), Owner::SELF);
-        let _lock = entry.lock().unwrap();
+        let _lock = entry.lock(|| ()).unwrap();
         for damaged in ["", "{", "null", r#"{"image": "../../etc"}"#] {
             std::fs::write(directory.path().join(CURRENT), damaged).unwrap();
             assert_eq!(entry.current(), None, "{damaged}");
@@ -245,7 +245,7 @@ mod tests {
     fn a_build_under_a_foreign_name_is_not_taken_for_another() {
         let directory = tempfile::tempdir().unwrap();
         let entry = Entry::at(directory.path().to_owned(), Owner::SELF);
-        let _lock = entry.lock().unwrap();
+        let _lock = entry.lock(|| ()).unwrap();
         entry.store(&build("1")).unwrap();
         std::fs::rename(directory.path().join("builds/1.json"), directory.path().join("builds/2.json")).unwrap();
         assert_eq!(entry.build(&BuildName::new("2").unwrap()), None);

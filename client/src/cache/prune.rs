@@ -113,10 +113,10 @@ mod tests {
 
     /// A cache with two builds, of which the newer is current, and a left-over download.
     fn cache(directory: &Path) -> Cache {
-        let cache = Cache::open_alone(directory, Owner::SELF).unwrap();
+        let cache = Cache::open_alone(directory, Owner::SELF, || ()).unwrap();
         let image = "debian/bookworm/amd64/default".parse().unwrap();
         let entry = cache.entry(&origin(), &image);
-        let _lock = entry.lock().unwrap();
+        let _lock = entry.lock(|| ()).unwrap();
         for name in ["20261123_0522", "20261124_0522"] {
             let content = [name.as_bytes(), b"metadata"].map(|content| {
                 std::fs::write(cache.blob_path(&FileDigest::of(content)).unwrap(), content).unwrap();

@@ -10,6 +10,7 @@ use crate::cache::{Cache, Check, Kept};
 use crate::container::base;
 use crate::context::Context;
 use crate::files::Owner;
+use crate::narrator;
 
 /// Look after the image cache.
 #[derive(Clone, Debug, clap::Args)]
@@ -69,7 +70,7 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
 }
 
 fn list(context: &Context) -> Result<ExitStatus, CommandError> {
-    let cache = Cache::open(&context.directories.cache, Owner::SELF)?;
+    let cache = context.cache()?;
     let mut table = Table::new(["IMAGE", "BUILD", "CURRENT", "SIZE", "FETCHED", "FRESH UNTIL", "SERVER"]);
     let mut rows = Vec::new();
     for Kept { origin, server, build, fresh_until, size_bytes } in cache.builds()? {
@@ -99,7 +100,9 @@ fn list(context: &Context) -> Result<ExitStatus, CommandError> {
 }
 
 fn prune(context: &Context, all: bool) -> Result<ExitStatus, CommandError> {
-    let cache = Cache::open_alone(&context.directories.cache, Owner::SELF)?;
+    let cache = Cache::open_alone(&context.directories.cache, Owner::SELF, || {
+        narrator::waiting(&context.printer, "uses the cache");
+    })?;
     let pruned = cache.prune(all)?;
     let current: Vec<_> = cache.builds()?.into_iter().map(|kept| kept.build.rootfs.sha256).collect();
     let bases = base::prune(&context.directories.containers, &current)?;
@@ -116,7 +119,7 @@ fn prune(context: &Context, all: bool) -> Result<ExitStatus, CommandError> {
 }
 
 fn verify(context: &Context) -> Result<ExitStatus, CommandError> {
-    let checks = Cache::open(&context.directories.cache, Owner::SELF)?.verify()?;
+    let checks = context.cache()?.verify()?;
     let verdict = |check: Check| Verdict {
         image: check.build.image.to_string(),
         serial: check.build.build.as_str().to_owned(),

@@ -11,7 +11,6 @@ use formats::verified::PastValidity;
 
 use super::CommandError;
 use crate::acquire::Source;
-use crate::cache::Cache;
 use crate::config::Config;
 use crate::context::Context;
 use crate::files::Owner;
@@ -103,7 +102,7 @@ impl SourceArgs {
         act(&Source {
             repository: &Repository::connect(origin)?,
             state: &context.directories.state,
-            cache: &Cache::open(&context.directories.cache, Owner::SELF)?,
+            cache: &context.cache()?,
             stock_cache: context.directories.stock_cache.as_deref(),
             owner: Owner::SELF,
             mode: if rustix::process::geteuid().is_root() {

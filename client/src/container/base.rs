@@ -98,16 +98,18 @@ impl<'a> Bases<'a> {
         self.name(build).is_some_and(|name| self.directory.join(name.as_str()).join("config").is_file())
     }
 
-    /// The base of an image. It is made unless it is there.
+    /// The base of an image. It is made unless it is there. `waiting` is called while somebody makes one.
     pub(crate) fn ensure(
         &self,
         image: Acquired<'_>,
+        waiting: impl FnOnce(),
         unpack: impl FnOnce(Acquired<'_>, &Path, bool) -> Result<(), CreateError>,
     ) -> Result<Container, CreateError> {
         let name =
             self.name(&image.build).ok_or_else(|| CreateError::Storage(io::ErrorKind::InvalidFilename.into()))?;
         self.make_directory().map_err(CreateError::Storage)?;
-        let _lock = Lock::exclusive(&self.directory.join("lock"), Owner::SELF).map_err(CreateError::Storage)?;
+        let _lock =
+            Lock::exclusive(&self.directory.join("lock"), Owner::SELF, waiting).map_err(CreateError::Storage)?;
         if !self.has(&image.build) {
             let staging = Staging::begin(&self.directory, &name, self.map)?;
             let build = format!("{}@{}", image.build.image, image.build.build.as_str());

@@ -112,7 +112,8 @@ impl Plan<'_> {
         let (build, metadata) = (image.build.clone(), image.metadata.clone());
         // The configuration is accepted before anything is unpacked, and written when it is known what it stands on.
         self.check(&metadata, placeholders)?;
-        let base = bases.ensure(image, |image, staging, as_subvolume| {
+        let waiting = || self.narrator.waiting("unpacks an image to be shared");
+        let base = bases.ensure(image, waiting, |image, staging, as_subvolume| {
             let began = Instant::now();
             let entries = if self.map.is_empty() {
                 let rootfs = base::make_rootfs(staging, as_subvolume).map_err(CreateError::Storage)?;

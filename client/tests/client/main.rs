@@ -26,6 +26,7 @@ mod tls;
 mod tls_remotes;
 mod trust;
 mod unreachable;
+mod waiting;
 mod warm;
 mod warming;
 mod world;

@@ -6,11 +6,10 @@ use terminal::{Advice as _, ExitStatus, OutputFormat};
 
 use super::prune;
 use crate::acquire::{Policy, Source};
-use crate::cache::{Cache, CachedBuild};
+use crate::cache::CachedBuild;
 use crate::commands::{CommandError, ImageSpec, SourceArgs};
 use crate::config::Config;
 use crate::context::Context;
-use crate::files::Owner;
 use crate::remote::Origin;
 use crate::runtime::error::chain;
 
@@ -78,7 +77,7 @@ fn cached(args: &Args, config: &Config, context: &Context) -> Result<Vec<(Origin
         let of_remote = |name| args.source.origin(config, Some(name));
         config.remotes.keys().map(of_remote).collect::<Result<_, CommandError>>()?
     };
-    let cache = Cache::open(&context.directories.cache, Owner::SELF)?;
+    let cache = context.cache()?;
     let mut wanted = Vec::new();
     for origin in origins {
         for current in cache.current(&origin)? {
