@@ -138,7 +138,8 @@ fn make(options: &Options, source: &Source<'_>, printer: &Printer) -> Result<Exi
 }
 
 /// Where things are. Whose cache it is depends on who made the namespace, and it is below LXC's own cache: what people
-/// do to keep or clear that one does the same for ours.
+/// do to keep or clear that one does the same for ours. What is remembered of servers is there, too, for a user without a
+/// home: then no other place is known to be theirs.
 fn directories(placement: Placement) -> Result<Directories, TemplateError> {
     let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
     let given = |name: &str| variable(name).map(PathBuf::from);
@@ -150,9 +151,14 @@ fn directories(placement: Placement) -> Result<Directories, TemplateError> {
     };
     let is_given = args.cache.is_some();
     let is_system = placement != Placement::UserNamespace;
+    let has_state =
+        is_system || ["ROOTCELLAR_STATE_DIR", "XDG_STATE_HOME", "HOME"].iter().any(|name| variable(name).is_some());
     let mut directories = Directories::of(args, is_system, variable);
     if !is_given {
         directories.cache = directories.stock_cache.as_ref().ok_or(TemplateError::NoHome)?.join("rootcellar");
+    }
+    if !has_state {
+        directories.state = directories.cache.join("state");
     }
     Ok(directories)
 }

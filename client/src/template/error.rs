@@ -94,6 +94,7 @@ impl Advice for TemplateError {
                 "`rootcellar remote add NAME https://{server}` as root pins its key for everybody; `--fingerprint FPR` names \
                  it here; `--trust-tls`, or `template.trust = \"tls\"` in client.toml, does without"
             )),
+            Self::NoHome => Some("`LXC_CACHE_PATH` names a directory for it".to_owned()),
             Self::NoAnswer { .. } => Some("name the image with `-d`, `-r` and `-a`".to_owned()),
             Self::Acquire(error) => error.hint(Caller::Template),
             Self::Cache(error) => Some(error.hint(Caller::Template)),
@@ -102,7 +103,6 @@ impl Advice for TemplateError {
             Self::Rootfs(error) => error.hint(Caller::Template),
             Self::Control
             | Self::NoMap
-            | Self::NoHome
             | Self::Input(_)
             | Self::Watch(_)
             | Self::Unwanted

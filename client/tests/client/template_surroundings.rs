@@ -181,6 +181,38 @@ fn in_a_user_namespace_an_owner_it_does_not_have_is_one_line_and_a_hint() {
     assert!(said.stderr.contains("hint: give the container more ids"), "{}", said.stderr);
 }
 
+#[test]
+fn a_user_without_a_home_has_everything_where_lxc_is_told_to_keep_images() {
+    let Some(host) = in_namespace() else { return };
+    let server = Server::publishing(&[bookworm()]);
+    host.trust(&server);
+    begun(&host, "p1", BEGUN);
+    fs::copy(PROGRAM, host.at("lxc-download")).unwrap();
+    // The namespace has to be a plain user's: that of root shares the system's directories.
+    let as_user = ["--reuid=65534", "--regid=65534", "--clear-groups", "unshare", "-U", "-r", "--"];
+    let mut command = if is_root() {
+        assert!(Command::new("chown").args(["-R", "65534:65534"]).arg(host.at("")).status().unwrap().success());
+        let mut command = host.command("setpriv");
+        command.args(as_user);
+        command
+    } else {
+        let mut command = host.command("unshare");
+        command.args(["-U", "-r", "--"]);
+        command
+    };
+    command.arg(host.at("lxc-download")).args(arguments(&host, "p1", IMAGE));
+    command.args(["--mapped-uid", "0", "--mapped-gid", "0"]);
+    for variable in ["HOME", "ROOTCELLAR_STATE_DIR", "ROOTCELLAR_CACHE_DIR", "XDG_STATE_HOME"] {
+        command.env_remove(variable);
+    }
+    let said = Said::of(&command.output().unwrap()).refuses("the environment has no `HOME`");
+    assert!(said.stderr.contains("hint: `LXC_CACHE_PATH` names"), "{}", said.stderr);
+    Said::of(&command.env("LXC_CACHE_PATH", host.at("lxc-cache")).output().unwrap()).succeeds();
+    assert!(host.at("lxc-cache/rootcellar/v1").is_dir());
+    let remembered = host.tree("lxc-cache/rootcellar/state");
+    assert!(remembered.iter().any(|path| path.ends_with("memory.json")), "{remembered:?}");
+}
+
 /// A host on which user namespaces can be made.
 fn in_namespace() -> Option<Host> {
     let can = Command::new("unshare").args(["-U", "-r", "true"]).output().is_ok_and(|output| output.status.success());
