@@ -19,6 +19,7 @@ use crate::remote::Origin;
 #[derive(Debug)]
 pub struct Rootfs<'a> {
     form: Form<'a>,
+    tar_bytes: Option<u64>,
     narrator: Option<&'a Narrator>,
 }
 
@@ -35,27 +36,36 @@ enum Form<'a> {
 }
 
 impl<'a> Rootfs<'a> {
-    /// A tar archive that was checked already, of which nothing is told.
-    pub(crate) fn plain(tar: File) -> Self {
-        Self { form: Form::Plain(tar), narrator: None }
+    /// A tar archive that was checked already, of which nothing is told. It may be a pipe, so its size is another matter.
+    pub(crate) fn plain(tar: File, tar_bytes: Option<u64>) -> Self {
+        Self { form: Form::Plain(tar), tar_bytes, narrator: None }
+    }
+
+    /// How large the tar archive is, which is about what its files take. Unknown before somebody has decoded it, where
+    /// the server does not say.
+    pub(crate) fn tar_bytes(&self) -> Option<u64> {
+        self.tar_bytes
     }
 
     /// One whose tree the caller has.
     pub(super) fn tree() -> Self {
-        Self { form: Form::Tree, narrator: None }
+        Self { form: Form::Tree, tar_bytes: None, narrator: None }
     }
 
     /// A tar archive of the cache.
     pub(super) fn decoded(tar: File, narrator: &'a Narrator) -> Self {
-        Self { form: Form::Plain(tar), narrator: Some(narrator) }
+        let tar_bytes = tar.metadata().ok().map(|about| about.len());
+        Self { form: Form::Plain(tar), tar_bytes, narrator: Some(narrator) }
     }
 
     pub(super) fn compressed(xz: File, keeper: Keeper<'a>, narrator: &'a Narrator) -> Self {
-        Self { form: Form::Compressed(xz, Box::new(keeper)), narrator: Some(narrator) }
+        let tar_bytes = keeper.tar_bytes();
+        Self { form: Form::Compressed(xz, Box::new(keeper)), tar_bytes, narrator: Some(narrator) }
     }
 
     pub(super) fn remote(arriving: Arriving<'a>, keeper: Keeper<'a>, narrator: &'a Narrator) -> Self {
-        Self { form: Form::Remote(Box::new(arriving), Box::new(keeper)), narrator: Some(narrator) }
+        let tar_bytes = keeper.tar_bytes();
+        Self { form: Form::Remote(Box::new(arriving), Box::new(keeper)), tar_bytes, narrator: Some(narrator) }
     }
 
     /// Hands the tar archive to `read`, which reads it to its end, and tells that it is unpacked.
@@ -106,7 +116,7 @@ impl<'a> Rootfs<'a> {
         let file = arriving.store()?;
         keeper.keep(None)?;
         tell_ready(self.narrator, &keeper.build);
-        Ok(Self { form: Form::Compressed(file, keeper), narrator: self.narrator })
+        Ok(Self { form: Form::Compressed(file, keeper), ..self })
     }
 }
 
@@ -167,6 +177,10 @@ pub(super) struct Keeper<'a> {
 }
 
 impl Keeper<'_> {
+    fn tar_bytes(&self) -> Option<u64> {
+        self.build.tar.map(|tar| tar.size_bytes)
+    }
+
     fn begin(&self) -> Option<Copy> {
         let identity = format!("{}.tar", self.build.image.product_name().replace(':', "."));
         let draft = self.cache.draft(self.origin, &identity);

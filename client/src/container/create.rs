@@ -255,6 +255,7 @@ impl CreateError {
             Self::Storage(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Some("`-P DIR` names another place for containers".to_owned())
             }
+            Self::Storage(error) if rootfs::is_full(error) => Some(rootfs::room(None)),
             Self::Mapped(error) => terminal::Advice::hint(error),
             Self::Share(_) => Some("without `--snapshot` the container gets files of its own".to_owned()),
             Self::Busy { .. } | Self::NoConfig | Self::Storage(_) => None,

@@ -26,6 +26,8 @@ pub(crate) struct Populate {
     /// The container's directory while it is made.
     staging: PathBuf,
     metadata: Vec<(String, Vec<u8>)>,
+    /// How large the archive is, if that is known.
+    tar_bytes: Option<u64>,
     /// The container's name, and where it will be. Without these, placeholders stay.
     identity: Option<(String, PathBuf)>,
     /// Whether the root file system becomes a subvolume of btrfs.
@@ -52,14 +54,15 @@ pub(crate) fn populate(
     identity: Option<(String, PathBuf)>,
     subvolume: bool,
 ) -> Result<Populated, CreateError> {
-    let work = Populate { staging: staging.to_owned(), metadata: metadata.to_members(), identity, subvolume };
+    let (metadata, tar_bytes) = (metadata.to_members(), rootfs.tar_bytes());
+    let work = Populate { staging: staging.to_owned(), metadata, tar_bytes, identity, subvolume };
     let mut fed = Ok(());
     let said = mapped::run_fed(&Executable::default(), map, Work::Populate(Box::new(work)), |mut stdin| {
         fed = rootfs.read(|tar| std::io::copy(tar, &mut stdin).map(drop).map_err(UnpackError::Read));
     });
     match (fed, said) {
-        (Err(error), Ok(_)) => Err(RootfsError::from(error).into()),
-        (Err(error), Err(_)) if !is_end_of_reader(&error) => Err(RootfsError::from(error).into()),
+        (Err(error), Ok(_)) => Err(RootfsError::of_reading(error, None).into()),
+        (Err(error), Err(_)) if !is_end_of_reader(&error) => Err(RootfsError::of_reading(error, None).into()),
         (_, said) => Ok(serde_json::from_str(&said?).map_err(failed("read the report on", staging))?),
     }
 }
@@ -75,7 +78,7 @@ impl Populate {
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         let rootfs = base::make_rootfs(&self.staging, self.subvolume).map_err(failed("create", &self.staging))?;
         let archive = rustix::stdio::stdin().try_clone_to_owned().map_err(failed("read", "the archive"))?;
-        let archive = Rootfs::plain(archive.into());
+        let archive = Rootfs::plain(archive.into(), self.tar_bytes);
         let metadata = LxcMetadata::from_members(self.metadata).map_err(|error| Error::of_data(&error))?;
         let placeholders = self
             .identity

@@ -7,6 +7,7 @@ use archive::beneath::RootDir;
 use archive::unpack::{Excludes, UnpackError, UnpackOptions, UnpackSummary, unpack};
 use formats::compat::{CompatLevel, Mode};
 use formats::metadata::{LxcMetadata, MemberKind};
+use terminal::human;
 
 use super::placeholders::Placeholders;
 use crate::acquire::{AcquireError, ReadError, Rootfs};
@@ -25,7 +26,9 @@ pub fn populate(
     let excludes = metadata.relevant(MemberKind::Excludes, mode, level).unwrap_or_default();
     let mut options = UnpackOptions::for_this_process().map_err(RootfsError::of("/proc/self/uid_map"))?;
     options.excludes = Excludes::from_lines(excludes.as_bytes());
-    let summary = archive.read(|tar| unpack(tar, rootfs, &options))?;
+    let tar_bytes = archive.tar_bytes();
+    let unpacked = archive.read(|tar| unpack(tar, rootfs, &options));
+    let summary = unpacked.map_err(|error| RootfsError::of_reading(error, tar_bytes))?;
     let root = RootDir::open(rootfs).map_err(RootfsError::of(&rootfs.display().to_string()))?;
     root.create_dir_all("dev/pts").map_err(RootfsError::of("dev/pts"))?;
     if let Some(placeholders) = placeholders {
@@ -80,6 +83,15 @@ pub enum RootfsError {
     /// The archive was not unpacked.
     #[error("cannot unpack the rootfs")]
     Unpack(#[source] UnpackError),
+    /// The file system of the container is full.
+    #[error("no space left for the rootfs")]
+    NoSpace {
+        /// About what it takes, if that is known.
+        needed_bytes: Option<u64>,
+        /// What did not fit.
+        #[source]
+        source: UnpackError,
+    },
     /// The archive was not had.
     #[error(transparent)]
     Acquire(AcquireError),
@@ -94,16 +106,18 @@ pub enum RootfsError {
     },
 }
 
-impl From<ReadError> for RootfsError {
-    fn from(error: ReadError) -> Self {
+impl RootfsError {
+    /// Of an archive of this size.
+    pub(crate) fn of_reading(error: ReadError, tar_bytes: Option<u64>) -> Self {
         match error {
+            ReadError::Unpack(UnpackError::System { source, member, action }) if is_full(&source) => {
+                Self::NoSpace { needed_bytes: tar_bytes, source: UnpackError::System { action, member, source } }
+            }
             ReadError::Unpack(error) => Self::Unpack(error),
             ReadError::Acquire(error) => Self::Acquire(error),
         }
     }
-}
 
-impl RootfsError {
     fn of(path: &str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         |source| Self::Prepare { path, source }
@@ -118,6 +132,8 @@ impl RootfsError {
             Self::Unpack(error) if error.is_bad_data() => {
                 Some("the image is broken or hostile; tell the server's operator".to_owned())
             }
+            Self::NoSpace { needed_bytes, .. } => Some(room(*needed_bytes)),
+            Self::Prepare { source, .. } if is_full(source) => Some(room(None)),
             Self::Acquire(error) => error.hint(caller),
             Self::Unpack(_) | Self::Prepare { .. } => None,
         }
@@ -128,9 +144,21 @@ impl RootfsError {
         match self {
             Self::Unpack(error) => !error.is_bad_data(),
             Self::Acquire(error) => error.is_failure(),
+            Self::NoSpace { .. } => true,
             Self::Prepare { source, .. } => source.kind() != io::ErrorKind::FileTooLarge,
         }
     }
+}
+
+/// Whether there is no room for more.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// How a container gets room. `lxc-create` has the same flag.
+pub(crate) fn room(needed_bytes: Option<u64>) -> String {
+    let needed = needed_bytes.map(|bytes| format!("it takes about {}: ", human::bytes(bytes))).unwrap_or_default();
+    format!("{needed}make room there, or `-P DIR` names another place for containers")
 }
 
 /// The largest file that placeholders are replaced in. What images name are host names and the like.

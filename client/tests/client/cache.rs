@@ -240,11 +240,11 @@ fn warming_makes_the_next_create_decode_and_ask_nothing() {
     assert_eq!((server.requests(ROOTFS), Host::new().run("cache warm").code), (1, 1));
 }
 
-/// A small file system for the cache. It is unmounted with this value.
-struct SmallDisk(std::path::PathBuf);
+/// A small file system. It is unmounted with this value.
+pub(crate) struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
-    fn at(path: std::path::PathBuf, megabytes: u32) -> Self {
+    pub(crate) fn at(path: std::path::PathBuf, megabytes: u32) -> Self {
         std::fs::create_dir_all(&path).unwrap();
         let size = format!("size={megabytes}m");
         let mounted =

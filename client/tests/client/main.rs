@@ -8,6 +8,7 @@ mod completion;
 mod containers;
 mod deltas;
 mod doctor;
+mod full_disk;
 mod hostile_images;
 mod manual;
 mod mapped_creates;
