@@ -12,6 +12,7 @@ pub mod acquire;
 pub mod cache;
 pub mod caller;
 pub mod catalog;
+pub mod checkpoint;
 pub mod cli;
 pub mod commands;
 pub mod completion;

@@ -14,6 +14,7 @@ use formats::digest::{FileDigest, Hasher};
 use super::AcquireError;
 use super::rootfs::ReadError;
 use crate::cache::CacheError;
+use crate::checkpoint::checkpoint;
 use crate::narrator::Download;
 use crate::repository::{Repository, RepositoryError};
 
@@ -37,6 +38,7 @@ impl Arriving<'_> {
     pub(super) fn store(&self) -> Result<File, AcquireError> {
         let Self { repository, path, digest, partial, done, reporter } = self;
         repository.file(path, *digest, partial, done, reporter).map_err(RepositoryError::from)?;
+        checkpoint("fetch:rootfs");
         Ok(self.open_done()?)
     }
 

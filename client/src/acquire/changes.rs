@@ -16,6 +16,7 @@ use super::rootfs::decode_limits;
 use super::{AcquireError, Source};
 use crate::cache::{CacheError, CachedBuild, Draft, Entry};
 use crate::catalog::{Build, RemoteDelta};
+use crate::checkpoint::checkpoint;
 use crate::files;
 use crate::narrator::Step;
 
@@ -80,6 +81,7 @@ impl Source<'_> {
             tracing::warn!("the build `{}` in the cache holds another archive than it should", build.build.as_str());
             return Ok(None);
         }
+        checkpoint("delta:base");
         self.cache.place(draft, &found)?;
         entry.store(&CachedBuild { tar: Some(found), ..build.clone() })?;
         Ok(Some(self.cache.new_blob(&found)?))
@@ -97,6 +99,7 @@ impl Source<'_> {
         let partial = self.cache.partial(self.repository.origin(), &identity);
         let done = partial.with_extension("delta");
         self.repository.file(&delta.path, delta.digest, &partial, &done, &reporter)?;
+        checkpoint("delta:downloaded");
         let changes = File::open(&done)?;
         // Open is enough; whatever happens now, it is not needed again.
         files::remove_if_there(&done)?;
@@ -111,7 +114,9 @@ impl Source<'_> {
         if found != expected {
             return Err(ChangesError::Wrong { build: build.name.as_str().to_owned(), expected, found });
         }
+        checkpoint("delta:made");
         self.cache.place(draft, &found)?;
+        checkpoint("delta:placed");
         Ok(self.cache.new_blob(&found)?)
     }
 

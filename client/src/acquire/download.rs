@@ -15,6 +15,7 @@ use super::rootfs::Keeper;
 use super::{AcquireError, Acquired, Rootfs, Source};
 use crate::cache::{CachedBuild, CurrentBuild, Entry};
 use crate::catalog::{Build, RemoteFile};
+use crate::checkpoint::checkpoint;
 use crate::files::Lock;
 use crate::narrator::{Download, Step};
 use crate::repository::RepositoryError;
@@ -31,6 +32,7 @@ impl Source<'_> {
     ) -> Result<Acquired<'_>, AcquireError> {
         let had = self.have(build, &entry)?;
         let (metadata_digest, metadata) = self.file(build, &build.metadata, BuildFile::MetaTarXz)?;
+        checkpoint("fetch:metadata");
         let metadata = read_metadata(&build.image, metadata)?;
         let cached = CachedBuild {
             image: build.image.clone(),
@@ -72,6 +74,7 @@ impl Source<'_> {
     /// Stores a build whose files are in the cache.
     fn store(&self, entry: &Entry, build: &CachedBuild, current: Option<&CurrentBuild>) -> Result<(), AcquireError> {
         entry.store(build)?;
+        checkpoint("fetch:stored");
         if let Some(current) = current {
             entry.set_current(current)?;
         }

@@ -11,6 +11,7 @@ use formats::digest::FileDigest;
 use super::AcquireError;
 use super::arriving::Arriving;
 use crate::cache::{Cache, CachedBuild, CurrentBuild, Draft, Entry};
+use crate::checkpoint::checkpoint;
 use crate::files::Lock;
 use crate::narrator::{Narrator, Step};
 use crate::remote::Origin;
@@ -194,6 +195,7 @@ impl Keeper<'_> {
         let kept = copy.map(|copy| self.place(copy).inspect_err(|error| not_kept(error)));
         let build = CachedBuild { tar: kept.and_then(Result::ok).or(self.build.tar), ..self.build.clone() };
         self.entry.store(&build)?;
+        checkpoint("fetch:stored");
         if let Some(current) = &self.current {
             self.entry.set_current(current)?;
         }
@@ -206,7 +208,9 @@ impl Keeper<'_> {
             let (expected, found) = (expected.sha256, found.sha256);
             return Err(io::Error::other(format!("expected an archive with sha256 {expected}, found {found}")));
         }
+        checkpoint("decode:archive");
         self.cache.place(draft, &found).map_err(io::Error::other)?;
+        checkpoint("decode:placed");
         Ok(found)
     }
 }

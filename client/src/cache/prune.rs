@@ -7,6 +7,7 @@ use formats::digest::FileDigest;
 use fs_err as fs;
 
 use super::{BLOBS, Cache, CacheError, CachedBuild, Kept, PARTIAL, entry};
+use crate::checkpoint::checkpoint;
 use crate::files;
 
 /// What pruning removed.
@@ -55,6 +56,7 @@ impl Cache {
                 remove_files(directory, |name| name.starts_with(files::UNFINISHED), &mut pruned)?;
             }
         }
+        checkpoint("prune:forgotten");
         for directory in subdirectories(&self.root.join(BLOBS))? {
             remove_files(&directory, |name| !needed.contains(name), &mut pruned)?;
         }
@@ -92,6 +94,7 @@ fn remove_files(directory: &Path, unneeded: impl Fn(&str) -> bool, pruned: &mut 
             pruned.size_bytes += entry.metadata().map_err(failed)?.len();
             pruned.files += 1;
             fs::remove_file(entry.path()).map_err(failed)?;
+            checkpoint("prune:removed-one");
         }
     }
     Ok(())

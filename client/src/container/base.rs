@@ -31,6 +31,7 @@ use super::create::CreateError;
 use super::staging::Staging;
 use crate::acquire::Acquired;
 use crate::cache::CachedBuild;
+use crate::checkpoint::checkpoint;
 use crate::files::{self, Lock, Owner};
 use crate::runtime::copying::tree;
 use crate::runtime::{self, Container, IdMap, sys};
@@ -122,6 +123,7 @@ impl<'a> Bases<'a> {
                 files::write_whole(&staging.path().join(file), &content, 0o640, Owner::SELF)
                     .map_err(CreateError::Storage)?;
             }
+            checkpoint("create:base");
             staging.publish(&place)?;
         }
         Ok(Container::open(&self.directory, &name)?)

@@ -20,6 +20,7 @@ use super::staging::Staging;
 use crate::acquire::Acquired;
 use crate::cache::CachedBuild;
 use crate::caller::Caller;
+use crate::checkpoint::checkpoint;
 use crate::files::{self, Owner};
 use crate::narrator::Narrator;
 use crate::runtime::backing::Backing;
@@ -62,6 +63,7 @@ impl Plan<'_> {
     pub fn carry_out(&self, image: Acquired<'_>) -> Result<PathBuf, CreateError> {
         let directory = self.directory()?;
         let staging = Staging::begin(self.containers, self.name, self.map)?;
+        checkpoint("create:staged");
         let placeholders = Placeholders::new(self.name.as_str(), &directory, &directory.join("rootfs"));
         if let Some(bases) = self.bases {
             self.share(bases, image, &directory, staging.path(), &placeholders)?;
@@ -70,9 +72,11 @@ impl Plan<'_> {
         }
         let backing = Backing::Directory(directory.join("rootfs"));
         self.configure((&image.build, &image.metadata), &backing, &directory, staging.path(), &placeholders)?;
+        checkpoint("create:configured");
         let began = Instant::now();
         let (entries, devices_skipped) = self.populate(image, &directory, staging.path(), &placeholders)?;
         self.narrator.unpacked(entries, began.elapsed());
+        checkpoint("create:filled");
         if devices_skipped > 0 {
             tracing::info!("{} devices were left out", human::count(devices_skipped));
         }

@@ -9,6 +9,7 @@ use fs_err as fs;
 use rustix::fs::{CWD, FlockOperation, RenameFlags, renameat_with};
 
 use super::create::CreateError;
+use crate::checkpoint::checkpoint;
 use crate::files;
 use crate::runtime::IdMap;
 use crate::runtime::error::chain;
@@ -86,6 +87,7 @@ impl<'a> Staging<'a> {
             Err(rustix::io::Errno::INVAL) => fs::rename(&self.path, directory).map_err(CreateError::Storage)?,
             Err(errno) => return Err(CreateError::Storage(errno.into())),
         }
+        checkpoint("create:published");
         self.published = true;
         let parent = directory.parent().unwrap_or(Path::new("/"));
         files::sync_directory(parent).map_err(CreateError::Storage)

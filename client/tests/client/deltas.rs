@@ -25,23 +25,23 @@ fn noise(bytes: usize) -> Vec<u8> {
     .collect()
 }
 
-fn old() -> FakeImage {
+pub(crate) fn old() -> FakeImage {
     bookworm().serial(&serial(60)).file("srv/noise", noise(1 << 20)).file("srv/version", "old")
 }
 
-fn new() -> FakeImage {
+pub(crate) fn new() -> FakeImage {
     bookworm().file("srv/noise", noise(1 << 20)).file("srv/version", "new")
 }
 
 /// The archive in the rootfs of an image.
-fn tar(image: &FakeImage) -> Vec<u8> {
+pub(crate) fn tar(image: &FakeImage) -> Vec<u8> {
     let (xz, mut tar) = (&image.files()[&BuildFile::RootfsTarXz], Vec::new());
     Decoder::new(xz.as_slice(), &DecodeLimits::default()).unwrap().read_to_end(&mut tar).unwrap();
     tar
 }
 
 /// What makes one of these out of the other.
-fn delta(base: &[u8], result: &[u8]) -> Vec<u8> {
+pub(crate) fn delta(base: &[u8], result: &[u8]) -> Vec<u8> {
     let mut encoder = zstd::stream::write::Encoder::with_ref_prefix(Vec::new(), 3, base).unwrap();
     encoder.long_distance_matching(true).unwrap();
     encoder.window_log(24).unwrap();
@@ -51,7 +51,7 @@ fn delta(base: &[u8], result: &[u8]) -> Vec<u8> {
 }
 
 /// A host that has the old build, and a server that has published the new one with this delta.
-fn world(content: Vec<u8>, first: &str) -> (Server, Host) {
+pub(crate) fn world(content: Vec<u8>, first: &str) -> (Server, Host) {
     let mut server = Server::publishing(&[old()]);
     let host = Host::trusting(&server);
     host.run(first).succeeds();

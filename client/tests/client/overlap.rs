@@ -1,6 +1,7 @@
 //! A create unpacks while it downloads, and nothing of that is visible before all of it is verified.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use formats::record::BuildFile;
@@ -120,7 +121,10 @@ fn what_arrived_before_a_kill_is_not_asked_for_again() {
     }
     let server = Server::publishing(&[image()]);
     let host = Host::trusting(&server);
-    for (name, line) in [("fetch", "fetch debian/12"), ("create", "create web1 debian/12")] {
+    fs::set_permissions(host.at(""), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(host.at("mapped.conf"), "lxc.idmap = u 0 3300000 65536\nlxc.idmap = g 0 3300000 65536\n").unwrap();
+    let mapped = format!("create web2 debian/12 --config {}", host.at("mapped.conf").display());
+    for (name, line) in [("fetch", "fetch debian/12"), ("create", "create web1 debian/12"), ("mapped", &mapped)] {
         host.run("cache prune --all").succeeds();
         server.fails(Some(Fault::Stalls { end: "rootfs.tar.xz", after: 3 << 19 }));
         let mut child = host.rootcellar(&format!("-q {line}")).spawn().unwrap();
