@@ -74,6 +74,9 @@ fn run(mut options: Options, printer: &Printer) -> Result<ExitStatus, TemplateEr
     {
         return Err(TemplateError::Control);
     }
+    if let Some(status) = ending::guard()? {
+        return Ok(status);
+    }
     ending::watch(printer)?;
     // Old liblxc leaves the caller's umask.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));

@@ -52,6 +52,9 @@ pub enum TemplateError {
     /// A signal.
     #[error("told to end by {signal}")]
     Told { signal: &'static str },
+    /// The process that did the work was killed: perhaps there was no memory left.
+    #[error("killed by {signal}")]
+    Killed { signal: &'static str },
     /// The image has no configuration.
     #[error("the image's metadata has no `config` for this kind of container")]
     NoConfig,
@@ -107,6 +110,7 @@ impl Advice for TemplateError {
             | Self::Watch(_)
             | Self::Unwanted
             | Self::Told { .. }
+            | Self::Killed { .. }
             | Self::NoConfig
             | Self::Storage { .. }
             | Self::Server(_)
