@@ -81,10 +81,7 @@ impl Catalog {
         let host = Arch::host();
         let found =
             self.images.iter().find(|image| query.matches(&image.id, image.aliases.iter().map(String::as_str), host));
-        found.ok_or_else(|| NotFound::Image {
-            name: query.name(),
-            near: self.near(&query.name()),
-        })
+        found.ok_or_else(|| NotFound::Image { name: query.name(), near: self.near(&query.name()) })
     }
 
     /// The build that a query asks for: the newest, or the one whose serial it names.

@@ -53,7 +53,7 @@ impl AcquireError {
     /// What the user can do.
     pub fn hint(&self, caller: Caller) -> Option<String> {
         match self {
-Self::Repository(error) => error.hint(caller),
+            Self::Repository(error) => error.hint(caller),
             Self::NotFound(error) => Some(error.hint(caller)),
             Self::Cache(error) => Some(error.hint(caller)),
             Self::NotCached { near, .. } if !near.is_empty() => Some(format!("the cache has `{}`", near.join("`, `"))),

@@ -160,7 +160,7 @@ mod tests {
         std::fs::remove_file(entry.directories()[0].join("current.json")).unwrap();
         assert_eq!(cache.prune(false).unwrap().builds, 1);
         let left = cache.builds().unwrap();
-        assert_eq!(left.iter().map(|(_, build, _)| build.build.as_str()).collect::<Vec<_>>(), ["20261124_0522"]);
+        assert_eq!(left.iter().map(|kept| kept.build.build.as_str()).collect::<Vec<_>>(), ["20261124_0522"]);
     }
 
     #[test]

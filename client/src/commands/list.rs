@@ -8,6 +8,7 @@ use serde::Serialize;
 use terminal::{ExitStatus, OutputFormat, Table, human};
 
 use super::{CommandError, SourceArgs};
+use crate::caller::Caller;
 use crate::catalog::{Build, Image, Listed, NotFound, Pattern};
 use crate::config::Config;
 use crate::context::Context;
@@ -113,7 +114,7 @@ fn nothing(server: &str, pattern: Option<&Pattern>, near: Vec<String>) -> String
     match (pattern.split_once('@'), &error) {
         (Some((image, _)), _) => format!("{error}: `rootcellar info {image}` shows its builds"),
         (None, NotFound::Image { near, .. }) if near.is_empty() => error.to_string(),
-        (None, _) => format!("{error}: {}", error.hint()),
+        (None, _) => format!("{error}: {}", error.hint(Caller::Command)),
     }
 }
 
