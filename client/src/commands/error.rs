@@ -141,10 +141,11 @@ impl Advice for CommandError {
     fn exit_status(&self) -> ExitStatus {
         let failed = match self {
             Self::Runtime(error) => return error.exit_status(),
-            Self::NotWarmed { source, .. } => return source.exit_status(),
+            Self::NotWarmed { source, .. } | Self::NeitherContainerNorImage { source, .. } => {
+                return source.exit_status();
+            }
             Self::Template(error) => return error.exit_status(),
             Self::Manual(error) => return error.exit_status(),
-            Self::NeitherContainerNorImage { source, .. } => return source.exit_status(),
             Self::Config(error) => matches!(error, ConfigError::Read(_) | ConfigError::Write(_)),
             Self::Acquire(error) | Self::AcquireOnline(error) => error.is_failure(),
             Self::Read(error) => !error.is_bad_data(),
