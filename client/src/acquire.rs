@@ -135,7 +135,8 @@ impl Source<'_> {
             return Err(AcquireError::NotCached {
                 query: query.clone(),
                 server: self.repository.origin().url.to_string(),
-                near: cached::near(&entries, query),
+                // What was found and is damaged is no advice.
+                near: if cached.is_some() { Vec::new() } else { cached::near(&entries, query) },
             });
         }
         self.narrator.tell(Step::Index);
