@@ -102,7 +102,7 @@ mod tests {
         let Config { step_timeout, step_memory, network, mode, .. } = config;
         assert!(step_timeout.is_some() && step_memory.is_some() && network.is_some() && mode.is_some());
         assert_eq!(bootstrap, Some(Engine::default()));
-        assert_eq!((formats.as_deref(), xz_level), (Some("lxc,incus"), Some(4)));
+        assert_eq!((formats.as_deref(), xz_level), (Some("lxc,incus"), Some(5)));
     }
 
     #[test]
