@@ -41,6 +41,8 @@ fn what_a_revoked_subkey_signed_is_refused_even_with_an_older_copy_of_the_certif
     let refused = host.run("create web1 debian/bookworm");
     refused.fails_with(1, "signed by a key that was revoked");
     refused.fails_with(1, "hint: ");
+    let accepting = host.run("create web1 debian/bookworm --accept-expired-index");
+    accepting.fails_with(1, "signed by a key that was revoked");
     assert_eq!(host.container_names(), [] as [&str; 0]);
     mirror.follow(&server);
     host.run("list").succeeds();

@@ -4,7 +4,7 @@ use formats::layout;
 use formats::record::BuildFile;
 use formats::time::Span;
 
-use crate::world::{Claims, Host, Said, Server, bookworm, now, path_of, serial, stranger};
+use crate::world::{Claims, Host, Said, Server, bookworm, key_of, now, path_of, serial, stranger};
 
 fn world() -> (Server, Host) {
     let server = Server::publishing(&[bookworm()]);
@@ -198,5 +198,26 @@ fn an_index_from_the_future_is_refused() {
     let serial = u64::try_from(published.unix()).unwrap();
     server.publish(Claims { serial, published, expires: published + Span::from_days(1) });
     host.run("fetch debian/12").refuses("the index is from the future");
+    nothing_came_of_it(&host);
+}
+
+#[test]
+fn an_expired_subkey_signs_nothing_although_it_says_that_it_signed_in_time() {
+    let mut server = Server::publishing(&[bookworm()]);
+    let fresh = Claims::fresh(5);
+    server.publish(fresh);
+    let document = server.get(layout::SIGNED_INDEX);
+    // It expired twenty days ago; whoever finds it now has a signature of its last day.
+    server.key = key_of(40, 20);
+    server.put(layout::SIGNED_INDEX, document);
+    server.put(&layout::certificate(&server.fingerprint()), server.key.0.certificate().to_armored().unwrap());
+    server.sign_as_of(now() - Span::from_days(21), fresh.expires);
+    let host = Host::trusting(&server);
+    for line in ["fetch debian/12", "fetch debian/12 --accept-expired-index"] {
+        host.run(line).refuses("is signed by a key that may not sign");
+    }
+    // Nor does an index help that says that it is expired itself.
+    server.sign_as_of(now() - Span::from_days(21), now() - Span::from_days(1));
+    host.run("fetch debian/12 --accept-expired-index").refuses("is signed by a key that may not sign");
     nothing_came_of_it(&host);
 }

@@ -63,7 +63,13 @@ pub(crate) fn now() -> Timestamp {
 }
 
 pub(crate) fn stranger() -> RepositoryKey {
-    RepositoryKey(SigningKey::generate_repository("t", now() - Span::from_days(9), Span::from_days(90)).unwrap())
+    key_of(9, 90)
+}
+
+/// A key made so many days ago, whose signing subkey is valid for so many days.
+pub(crate) fn key_of(days_ago: u32, validity: u32) -> RepositoryKey {
+    let made = now() - Span::from_days(days_ago);
+    RepositoryKey(SigningKey::generate_repository("t", made, Span::from_days(validity)).unwrap())
 }
 
 impl Server {
@@ -183,6 +189,14 @@ impl Server {
         let json = serde_json::to_vec_pretty(&index).unwrap();
         let signed = key.sign_inline(&json, claims.published, claims.expires).unwrap();
         files.insert(layout::SIGNED_INDEX.to_owned(), signed);
+    }
+
+    /// The index that is published, signed again, by a signature that says it was made at another time.
+    pub(crate) fn sign_as_of(&self, made: Timestamp, expires: Timestamp) {
+        let signed = String::from_utf8(self.get(layout::SIGNED_INDEX)).unwrap();
+        let (_, rest) = signed.split_once("\n\n").unwrap();
+        let (json, _) = rest.split_once("\n-----BEGIN PGP SIGNATURE").unwrap();
+        self.put(layout::SIGNED_INDEX, self.key.sign_inline(json.as_bytes(), made, expires).unwrap());
     }
 
     /// The deltas that make a build, as items of its version.

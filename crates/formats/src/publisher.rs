@@ -5,7 +5,7 @@ use std::io::Read;
 
 use crate::certificate::{Certificate, Fingerprint};
 use crate::time::Timestamp;
-use crate::verified::signed::{self, Verdict};
+use crate::verified::signed::{self, KeysGood, Verdict};
 
 /// The certificates of which one must have signed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,7 +28,7 @@ impl Publisher {
     /// The content of a document with its signature around it (cleartext framework, RFC 4880 section 7), if one of the
     /// certificates signed it and the signature is good at `now`.
     pub fn inline(&self, signed: &[u8], now: Timestamp) -> Result<Vec<u8>, Distrust> {
-        let (content, verdict) = signed::read(signed, &self.certificates, now)
+        let (content, verdict) = signed::read(signed, &self.certificates, now, KeysGood::WhenSigned)
             .map_err(|reason| Distrust::NotSigned { reason: reason.to_string() })?;
         self.judge(verdict).map(|()| content)
     }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::time::SystemTime;
 
-use openpgp::cert::amalgamation::ValidAmalgamation as _;
+use openpgp::cert::amalgamation::key::ValidErasedKeyAmalgamation;
+use openpgp::cert::amalgamation::{ValidAmalgamation as _, ValidateAmalgamation as _};
 use openpgp::packet::Signature;
+use openpgp::packet::key::PublicParts;
 use openpgp::parse::Parse as _;
 use openpgp::parse::stream::{
     DetachedVerifierBuilder, MessageLayer, MessageStructure, VerificationError, VerificationHelper, VerifierBuilder,
@@ -20,17 +22,19 @@ use crate::certificate::{Certificate, Fingerprint};
 use crate::time::Timestamp;
 
 /// The signed content, once one signature of a pinned certificate is good at `now`. When a good signature only is
-/// past its validity and that is accepted, it is checked as of the moment it was made.
+/// past its validity and that is accepted, it is checked as of the moment it was made; its key must be good now all the
+/// same.
 pub(super) fn content(
     signed: &[u8],
     pinned: &BTreeMap<Fingerprint, Certificate>,
     now: Timestamp,
     past_validity: PastValidity,
 ) -> Result<Vec<u8>, Refusal> {
-    match read(signed, pinned, now)? {
+    let keys = KeysGood::At(now);
+    match read(signed, pinned, now, keys)? {
         (content, Verdict::Good) => Ok(content),
         (_, Verdict::Expired { made, .. }) if past_validity == PastValidity::Accept => {
-            match read(signed, pinned, made)? {
+            match read(signed, pinned, made, keys)? {
                 (content, Verdict::Good) => Ok(content),
                 (_, verdict) => Err(verdict.refusal(pinned, now)),
             }
@@ -96,15 +100,27 @@ impl Verdict {
     }
 }
 
+/// When the key of a signature must be within its validity, and not revoked as superseded or retired. A revocation as
+/// compromised counts whenever it was made.
+#[derive(Clone, Copy)]
+pub(crate) enum KeysGood {
+    /// When the signature says that it was made, as OpenPGP has it: for signatures that last.
+    WhenSigned,
+    /// At this moment, too. The time of a signature is what its maker says, so an old key in other hands signs as of a
+    /// time when it was good.
+    At(Timestamp),
+}
+
 /// Reads the document and judges its signatures as of `now`. The content must not be used unless the verdict is good.
 pub(crate) fn read(
     signed: &[u8],
     pinned: &BTreeMap<Fingerprint, Certificate>,
     now: Timestamp,
+    keys: KeysGood,
 ) -> Result<(Vec<u8>, Verdict), Refusal> {
     let policy = StandardPolicy::new();
     let not_signed = |error: &dyn std::fmt::Display| Refusal::NotSigned { reason: error.to_string() };
-    let helper = Judge { pinned, now, verdict: Verdict::None };
+    let helper = Judge { pinned, now, keys, verdict: Verdict::None };
     let mut verifier = VerifierBuilder::from_bytes(signed)
         .and_then(|builder| builder.with_policy(&policy, Some(SystemTime::from(now)), helper))
         .map_err(|error| not_signed(&error))?;
@@ -121,7 +137,7 @@ pub(crate) fn detached(
     now: Timestamp,
 ) -> Result<Verdict, String> {
     let policy = StandardPolicy::new();
-    let helper = Judge { pinned, now, verdict: Verdict::None };
+    let helper = Judge { pinned, now, keys: KeysGood::WhenSigned, verdict: Verdict::None };
     let mut verifier = DetachedVerifierBuilder::from_bytes(signature)
         .and_then(|builder| builder.with_policy(&policy, Some(SystemTime::from(now)), helper))
         .map_err(|error| error.to_string())?;
@@ -132,10 +148,32 @@ pub(crate) fn detached(
 struct Judge<'a> {
     pinned: &'a BTreeMap<Fingerprint, Certificate>,
     now: Timestamp,
+    keys: KeysGood,
     verdict: Verdict,
 }
 
+type Key<'a> = ValidErasedKeyAmalgamation<'a, PublicParts>;
+
 impl Judge<'_> {
+    /// What a signature that is good by itself is worth today.
+    fn good(&self, key: &Key<'_>) -> Verdict {
+        let KeysGood::At(now) = self.keys else { return Verdict::Good };
+        let policy = StandardPolicy::new();
+        let outcome = key.clone().with_policy(&policy, SystemTime::from(now)).and_then(|key| {
+            if is_revoked(&key) {
+                return Ok(Verdict::Revoked { key: key.key().fingerprint().to_hex() });
+            }
+            key.valid_cert().alive()?;
+            key.alive()?;
+            Ok(if key.for_signing() {
+                Verdict::Good
+            } else {
+                Verdict::KeyNotValid { reason: "it may no longer sign".to_owned() }
+            })
+        });
+        outcome.unwrap_or_else(|error| Verdict::KeyNotValid { reason: error.to_string() })
+    }
+
     fn judge(&self, error: &VerificationError<'_>) -> Verdict {
         match error {
             VerificationError::MissingKey { sig } => Verdict::UnknownKey { key: issuer(sig) },
@@ -143,10 +181,7 @@ impl Judge<'_> {
                 Some(verdict) => verdict,
                 None => Verdict::Forged { reason: error.to_string() },
             },
-            VerificationError::BadKey { ka, .. }
-                if matches!(ka.revocation_status(), RevocationStatus::Revoked(_))
-                    || matches!(ka.valid_cert().revocation_status(), RevocationStatus::Revoked(_)) =>
-            {
+            VerificationError::BadKey { ka, .. } if is_revoked(ka) => {
                 Verdict::Revoked { key: ka.key().fingerprint().to_hex() }
             }
             VerificationError::UnboundKey { error, .. } | VerificationError::BadKey { error, .. } => {
@@ -167,13 +202,19 @@ impl VerificationHelper for Judge<'_> {
         // Exactly one layer of signatures: anything encrypted or compressed is not a document of ours.
         if let (Some(MessageLayer::SignatureGroup { results }), None) = (layers.next(), layers.next()) {
             let verdicts = results.iter().map(|result| match result {
-                Ok(_) => Verdict::Good,
+                Ok(checked) => self.good(&checked.ka),
                 Err(error) => self.judge(error),
             });
             self.verdict = verdicts.max().unwrap_or(Verdict::None);
         }
         Ok(())
     }
+}
+
+/// Whether the key, or the certificate it belongs to, is revoked as of the time it was looked at.
+fn is_revoked(key: &Key<'_>) -> bool {
+    let of_key = key.revocation_status();
+    [of_key, key.valid_cert().revocation_status()].iter().any(|status| matches!(status, RevocationStatus::Revoked(_)))
 }
 
 /// The library refuses a signature outside of its validity before it computes anything, so such a signature may also

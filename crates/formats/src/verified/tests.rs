@@ -1,5 +1,7 @@
 //! Every attack on an index has its own refusal.
 
+mod keys;
+
 use super::*;
 use crate::certificate::SigningKey;
 use crate::signature::{RepositoryKey, SignInline as _};
