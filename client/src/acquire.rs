@@ -1,6 +1,7 @@
 //! From what a person asks for to two verified files.
 
 mod arriving;
+mod bounded;
 mod cached;
 mod changes;
 mod download;

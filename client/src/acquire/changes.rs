@@ -12,6 +12,7 @@ use formats::delta::{TAR_MAX_BYTES, TAR_WINDOW_LOG_MAX};
 use formats::digest::FileDigest;
 use transfer::TransferError;
 
+use super::bounded::Bounded;
 use super::rootfs::decode_limits;
 use super::{AcquireError, Source};
 use crate::cache::{CacheError, CachedBuild, Draft, Entry};
@@ -67,7 +68,8 @@ impl Source<'_> {
         }
         let Some(xz) = self.cache.blob(&build.rootfs)? else { return Ok(None) };
         let made = self.draft(build).and_then(|draft| {
-            let mut tar = Decoder::new(xz, &decode_limits())?;
+            let said_bytes = build.tar.map(|tar| tar.size_bytes);
+            let mut tar = Bounded::new(Decoder::new(xz, &decode_limits())?, said_bytes);
             write(draft, |to| io::copy(&mut tar, to).map(drop))
         });
         let (draft, found) = match made {

@@ -10,6 +10,7 @@ use formats::digest::FileDigest;
 
 use super::AcquireError;
 use super::arriving::Arriving;
+use super::bounded::Bounded;
 use crate::cache::{Cache, CachedBuild, CurrentBuild, Draft, Entry};
 use crate::checkpoint::checkpoint;
 use crate::files::Lock;
@@ -73,8 +74,8 @@ impl<'a> Rootfs<'a> {
     ///
     /// What is on the server is downloaded, hashed and decoded at the same time. So `read` sees bytes before all of them
     /// are verified, and what it makes must stay hidden until this returns: it fails unless everything that was read is
-    /// what the signed documents say. What was decoded stays in the cache: the next create decodes nothing. That the
-    /// cache has no room for that is no failure.
+    /// what the signed documents say. An archive longer than they say fails at its first byte too many. What was decoded
+    /// stays in the cache: the next create decodes nothing. That the cache has no room for that is no failure.
     pub fn read<T>(self, read: impl FnOnce(&mut dyn Read) -> Result<T, UnpackError>) -> Result<T, ReadError> {
         let tell = |what: fn(&Narrator)| self.narrator.iter().copied().for_each(what);
         match self.form {
@@ -153,7 +154,8 @@ fn decode<T>(
     keeper: &Keeper<'_>,
     read: impl FnOnce(&mut dyn Read) -> Result<T, UnpackError>,
 ) -> Result<(T, Option<Copy>), UnpackError> {
-    let mut tar = Decoder::new(xz, &decode_limits()).map_err(UnpackError::Read)?;
+    let decoder = Decoder::new(xz, &decode_limits()).map_err(UnpackError::Read)?;
+    let mut tar = Bounded::new(decoder, keeper.build.tar.map(|tar| tar.size_bytes));
     let mut kept = Kept { tar: &mut tar, copy: keeper.begin() };
     let result = read(&mut kept)?;
     Ok((result, kept.copy))

@@ -3,10 +3,11 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 
+use formats::digest::FileDigest;
 use testkit::{EntryType, FakeImage, FakeRootfs};
 
 use crate::template::{BEGUN, IMAGE, arguments, begun};
-use crate::world::{Host, Said, Server, bookworm, is_root};
+use crate::world::{Claims, Host, Said, Server, bookworm, is_root};
 
 /// What becomes of a hostile image.
 enum Fate {
@@ -253,6 +254,30 @@ fn no_image_of_the_corpus_changes_or_shows_anything_of_the_host() {
         }
         assert_eq!(outside(&host), before, "{lie}");
     }
+}
+
+#[test]
+fn an_archive_longer_than_the_signed_documents_say_fills_no_disk() {
+    if !is_root() {
+        return;
+    }
+    // A hundred megabytes in a file of some kilobytes.
+    let mut server = Server::publishing(&[bookworm().file("srv/zeros", vec![0; 100 << 20])]);
+    server.said_of_tars = Some(FileDigest { size_bytes: 1 << 20, ..FileDigest::of(b"bomb") });
+    server.publish(Claims::fresh(5));
+    let host = Host::trusting(&server);
+    let used = |host: &Host| {
+        let files = ["containers", "begun", "cache"].map(|below| host.tree(below)).concat();
+        files.iter().map(|file| 512 * fs::symlink_metadata(file).unwrap().blocks()).sum::<u64>()
+    };
+    begun(&host, "t", BEGUN);
+    let words = "it is longer than the 1048576 bytes that the signed documents say";
+    host.run("create c debian/12").refuses(words);
+    assert!(host.tree("containers").is_empty(), "{:?}", host.tree("containers"));
+    host.run("create c debian/12 --snapshot").refuses(words);
+    host.run("cache warm debian/12").refuses(words);
+    Said::of(&host.template().args(arguments(&host, "t", IMAGE)).output().unwrap()).refuses(words);
+    assert!(used(&host) < 4 << 20, "{}", used(&host));
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub(crate) struct Server {
     address: String,
     pub(crate) builds: Vec<FakeImage>,
     deltas: Vec<Delta>,
+    /// What is said of the archive in every rootfs, where it is a lie.
+    pub(crate) said_of_tars: Option<FileDigest>,
 }
 
 /// A delta on the server, between two serials.
@@ -85,6 +87,7 @@ impl Server {
             address,
             builds: builds.to_vec(),
             deltas: Vec::new(),
+            said_of_tars: None,
         };
         server.publish(Claims::fresh(0));
         std::thread::spawn(move || {
@@ -135,7 +138,7 @@ impl Server {
                 let digest = FileDigest::of(&content);
                 files.insert(path.clone(), content);
                 let ftype = ftype(file).to_owned();
-                let tar = (file == BuildFile::RootfsTarXz).then_some(record.rootfs_tar);
+                let tar = (file == BuildFile::RootfsTarXz).then(|| self.said_of_tars.unwrap_or(record.rootfs_tar));
                 let (delta_base, combined_squashfs_sha256, combined_rootxz_sha256) = (None, None, None);
                 items.insert(
                     file.name().to_owned(),

@@ -12,7 +12,7 @@ use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::PathBuf;
 
 use forge::Forge;
-use rootcellar_archive::unpack::{Excludes, UnpackError, UnpackLimits, UnpackOptions, UnpackSummary, unpack};
+use rootcellar_archive::unpack::{Excludes, UnpackError, UnpackLimits, UnpackOptions, UnpackSummary, list, unpack};
 use tar::EntryType;
 use tree::{Tree, assert_same, look_beside};
 
@@ -353,6 +353,37 @@ fn ten_million_members_are_read_no_further_than_the_limit() {
     assert!(row.member < 20_000, "{} were read", row.member);
     assert!(fs::read_dir(host.dest("")).unwrap().count() <= 5000);
     assert!(UnpackLimits::default().entries < 10_000_000);
+}
+
+#[test]
+fn ten_million_members_are_more_than_the_default_limit_allows() {
+    let mut member = Forge::default().file("f", "").end();
+    member.truncate(512);
+    let mut row = Repeated { block: member, blocks: 0 };
+    let refused = list(&mut row, &UnpackLimits::default());
+    assert!(matches!(refused, Err(UnpackError::TooMuch { what: "members", limit: 2_000_000, .. })));
+    assert!(row.blocks < 2_010_000, "{} were read", row.blocks);
+}
+
+/// The same block ten million times.
+struct Repeated {
+    block: Vec<u8>,
+    blocks: u64,
+}
+
+impl std::io::Read for Repeated {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let mut length = 0;
+        for piece in buffer.chunks_exact_mut(self.block.len()) {
+            if self.blocks == 10_000_000 {
+                break;
+            }
+            piece.copy_from_slice(&self.block);
+            self.blocks += 1;
+            length += piece.len();
+        }
+        Ok(length)
+    }
 }
 
 #[test]
