@@ -67,6 +67,14 @@ fn is_no_file(error: &io::Error) -> bool {
     too_many_links || matches!(error.kind(), NotFound | NotADirectory | InvalidInput | IsADirectory)
 }
 
+/// Whether what is in the tree is in the way: a file that is too large, a file or a link that leads nowhere in the
+/// place of a directory.
+fn is_made_by_an_image(error: &io::Error) -> bool {
+    use io::ErrorKind::{AlreadyExists, FileTooLarge, NotADirectory};
+    let too_many_links = rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::LOOP);
+    too_many_links || matches!(error.kind(), AlreadyExists | FileTooLarge | NotADirectory)
+}
+
 /// `mingetty` calls vhangup(2), which fails in a user namespace (as in `CentOS` 6).
 fn keep_the_terminal(content: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(content);
@@ -129,7 +137,7 @@ impl RootfsError {
             Self::Unpack(UnpackError::IdOutsideMap { .. }) => Some(
                 "give the container more ids: 65536 in /etc/subuid, /etc/subgid and `lxc.idmap` are usual".to_owned(),
             ),
-            Self::Unpack(error) if error.is_bad_data() => {
+            Self::Unpack(_) | Self::Prepare { .. } if !self.is_failure() => {
                 Some("the image is broken or hostile; tell the server's operator".to_owned())
             }
             Self::NoSpace { needed_bytes, .. } => Some(room(*needed_bytes)),
@@ -145,7 +153,7 @@ impl RootfsError {
             Self::Unpack(error) => !error.is_bad_data(),
             Self::Acquire(error) => error.is_failure(),
             Self::NoSpace { .. } => true,
-            Self::Prepare { source, .. } => source.kind() != io::ErrorKind::FileTooLarge,
+            Self::Prepare { source, .. } => !is_made_by_an_image(source),
         }
     }
 }

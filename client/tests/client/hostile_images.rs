@@ -108,19 +108,26 @@ fn lies_of_trees(host: &str) -> Vec<Lie> {
             rootfs(|tree| {
                 tree.lie(EntryType::Link, "./srv", &format!("{up}/secret"), b"");
             }),
-            Refused(""),
+            Refused("is not a path inside of the archive"),
         ),
         (
             "a hard link through a link of the image",
             rootfs(|tree| {
                 tree.symlink("srv", host).lie(EntryType::Link, "./stolen", "srv/secret", b"");
             }),
-            Refused(""),
+            Refused("which is behind a symbolic link"),
         ),
         (
-            "the device directory is the host's root",
+            "the device directory is a directory of the host",
             rootfs(|tree| {
-                tree.lie(EntryType::Symlink, "./dev", "/", b"");
+                tree.lie(EntryType::Symlink, "./dev", host, b"");
+            }),
+            Refused("cannot prepare `dev/pts`"),
+        ),
+        (
+            "the device directory is one of the host's by name, and the image has it too",
+            rootfs(|tree| {
+                tree.directory(host.trim_start_matches('/')).lie(EntryType::Symlink, "./dev", host, b"");
             }),
             Contained,
         ),
@@ -137,7 +144,7 @@ fn lies_of_trees(host: &str) -> Vec<Lie> {
                 let record = pax("size=99999999999");
                 tree.lie(EntryType::XHeader, "pax", "", record.as_bytes()).lie(EntryType::Regular, "x", "", b"x");
             }),
-            Refused(""),
+            Refused("more unpacked bytes than the limit"),
         ),
         (
             "a hole beyond all limits",
@@ -145,7 +152,7 @@ fn lies_of_trees(host: &str) -> Vec<Lie> {
                 let records = [pax("GNU.sparse.map=0,1"), pax("GNU.sparse.size=99999999999999")].concat();
                 tree.lie(EntryType::XHeader, "pax", "", records.as_bytes()).lie(EntryType::Regular, "x", "", b"x");
             }),
-            Refused(""),
+            Refused("more unpacked bytes than the limit"),
         ),
     ]
 }
@@ -192,7 +199,7 @@ fn lies_of_settings(host: &str) -> Vec<Lie> {
         (
             "a file longer than the longest allowed template",
             bookworm().member("templates", "/srv/large\n").file("srv/large", vec![b'x'; 5 << 20]),
-            Refused(""),
+            Refused("is larger than 4194304 bytes"),
         ),
     ]
 }
