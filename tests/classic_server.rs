@@ -18,16 +18,18 @@ const WARNING: &str = "nothing but its TLS certificate vouches for";
 
 /// An nginx with the files of a stock server: indexes for LXC 1.0 to 3.0 and one without a level, images with a colon in
 /// the name of their build, and neither signed streams nor keys. It ends with this value.
-struct ClassicServer {
+pub(crate) struct ClassicServer {
     process: Child,
     directory: TempDir,
-    address: String,
+    pub(crate) address: String,
+    /// Another address, whose every answer sends to the first: what the public server does with its mirrors (lxc #4306).
+    pub(crate) redirecting: String,
     /// For its certificate.
-    of: TestServer,
+    pub(crate) of: TestServer,
 }
 
 impl ClassicServer {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let (_build, build) = fake_build(IMAGE, "20261120_0742");
         let of = TestServer::publishing(&[&build]);
         let directory = tempfile::tempdir().unwrap();
@@ -39,27 +41,28 @@ impl ClassicServer {
         for name in ["rootfs.tar.xz", "meta.tar.xz", "SHA256SUMS"] {
             fs::copy(build.join(name), images.join(name)).unwrap();
         }
-        let line = format!("{};{BUILD};/images/{IMAGE}/{BUILD}/\n", IMAGE.replace('/', ";"));
         for mode in ["system", "user"] {
             for level in ["", ".1", ".2", ".3", ".4"] {
-                fs::write(top.join(format!("site/meta/1.0/index-{mode}{level}")), &line).unwrap();
+                fs::write(top.join(format!("site/meta/1.0/index-{mode}{level}")), index(mode)).unwrap();
             }
         }
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [address, redirecting] = listeners.map(|listener| listener.local_addr().unwrap().to_string());
         let (tls, top) = (of.ca().parent().unwrap().display().to_string(), top.display());
         let config = format!(
             "daemon off; worker_processes 1; pid {top}/pid; error_log {top}/error.log;\n\
              events {{ worker_connections 64; }}\n\
              http {{ access_log {top}/access.log; client_body_temp_path {top}/body; proxy_temp_path {top}/proxy;\n\
              fastcgi_temp_path {top}/fastcgi; uwsgi_temp_path {top}/uwsgi; scgi_temp_path {top}/scgi;\n\
-             server {{ listen {address} ssl; root {top}/site;\n\
-             ssl_certificate {tls}/server.pem; ssl_certificate_key {tls}/server.key.pem; }} }}\n"
+             ssl_certificate {tls}/server.pem; ssl_certificate_key {tls}/server.key.pem;\n\
+             server {{ listen {address} ssl; root {top}/site; }}\n\
+             server {{ listen {redirecting} ssl; return 302 https://{address}$request_uri; }} }}\n"
         );
         fs::write(directory.path().join("nginx.conf"), config).unwrap();
         let command = Program::new("nginx").arg("-c").arg(directory.path().join("nginx.conf"));
         let mut command = command.arg("-e").arg(directory.path().join("error.log")).into_command();
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let this = Self { process, directory, address, of };
+        let this = Self { process, directory, address, redirecting, of };
         let deadline = Instant::now() + Duration::from_secs(30);
         while TcpStream::connect(&this.address).is_err() {
             let said = fs::read_to_string(this.directory.path().join("error.log")).unwrap_or_default();
@@ -70,7 +73,7 @@ impl ClassicServer {
     }
 
     /// The paths it was asked for.
-    fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         let log = fs::read_to_string(self.directory.path().join("access.log")).unwrap();
         log.lines().filter_map(|line| Some(line.split(' ').nth(6)?.to_owned())).collect()
     }
@@ -79,6 +82,13 @@ impl ClassicServer {
     fn source(&self) -> String {
         format!("--server https://{} --ca {}", self.address, self.of.ca().display())
     }
+}
+
+/// What is offered in a mode. Some lines are for one of them alone, and one is cut short.
+fn index(mode: &str) -> String {
+    let line = |image: &str| format!("{};{BUILD};/images/{image}/{BUILD}/\n", image.replace('/', ";"));
+    let cut = "debian;sid;amd64;default;20261120_07:42;\n".to_owned();
+    [line(&format!("alpine/3.20/amd64/{mode}")), line("debian/bookworm/amd64/cloud"), line(IMAGE), cut].concat()
 }
 
 impl Drop for ClassicServer {

@@ -4,6 +4,7 @@
 
 mod channels;
 mod classic_server;
+mod classic_template;
 mod deltas;
 mod diversion;
 mod embedded_runtime;

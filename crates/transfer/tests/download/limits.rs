@@ -5,7 +5,7 @@ use std::time::Duration;
 use rootcellar_transfer::{Limits, TransferError};
 
 use crate::cellar::{Cellar, content, fetcher, quick};
-use crate::server::{Reply, Server};
+use crate::server::{Ask, Reply, Server};
 
 #[tokio::test]
 async fn an_endless_body_ends_at_the_announced_size() {
@@ -37,6 +37,28 @@ async fn a_server_that_trickles_is_too_slow() {
     assert!(matches!(error, TransferError::TooSlow { minimum_rate: 10_000_000, .. }), "{error:?}");
     let kept = cellar.partial_bytes().unwrap();
     assert!(!kept.is_empty() && file.starts_with(&kept), "what came slowly is kept");
+}
+
+#[tokio::test]
+async fn an_index_that_trickles_is_too_slow() {
+    let limits = Limits { minimum_rate: 10_000_000, rate_window: Duration::from_millis(100), retries: 0, ..quick() };
+    for path in ["/streams/v1/index.sjson", "/meta/1.0/index-system.7"] {
+        let trickle = |_: &Ask| Reply::unannounced(&content(100_000)).pausing(Duration::from_millis(30)).endless();
+        let server = Server::start(trickle);
+        let error = fetcher(limits.clone()).document(&server.url(path), 1 << 20).await.unwrap_err();
+        assert!(matches!(error, TransferError::TooSlow { minimum_rate: 10_000_000, .. }), "{error:?}");
+        assert!(server.sent_bytes() < 1 << 20);
+    }
+}
+
+#[tokio::test]
+async fn an_index_of_single_bytes_is_too_slow_by_the_default_rate() {
+    // The window is short, so that the test is; the rate is the one that is used.
+    let limits = Limits { rate_window: Duration::from_millis(200), retries: 0, ..quick() };
+    assert_eq!(limits.minimum_rate, Limits::default().minimum_rate);
+    let server = Server::start(|_| Reply::unannounced(b"-").pausing(Duration::from_millis(20)).endless());
+    let error = fetcher(limits).document(&server.url("/streams/v1/index.sjson"), 1 << 20).await.unwrap_err();
+    assert!(matches!(error, TransferError::TooSlow { .. }), "{error:?}");
 }
 
 #[tokio::test]

@@ -125,10 +125,10 @@ impl Reply {
         stream::unfold(0, move |at| {
             let (reply, sent) = (self.clone(), Arc::clone(&sent));
             async move {
-                let at = if at >= end && reply.endless { 0 } else { at };
                 if at > 0 {
                     tokio::time::sleep(reply.pause).await;
                 }
+                let at = if at >= end && reply.endless { 0 } else { at };
                 if at >= end {
                     reply.cut_after?;
                     tokio::time::sleep(reply.stall).await;
