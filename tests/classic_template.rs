@@ -53,7 +53,7 @@ fn shown(said: &Outcome) -> Vec<Vec<String>> {
 fn both_templates_show_the_same_list_to_root_and_to_users() {
     need!(root, "nginx", "unshare");
     if !Path::new(STOCK).exists() {
-        eprintln!("SKIP: {} needs LXC's own template", module_path!());
+        testkit::skip("needs LXC's own template");
         return;
     }
     let server = ClassicServer::start();

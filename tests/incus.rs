@@ -17,7 +17,7 @@ const IMAGE: &str = "busybox/1.35/amd64/default";
 fn incus_lists_copies_launches_and_updates_an_image_through_exactly_one_delta() {
     need!(root, "busybox", "ip", "mksquashfs", "mmdebstrap", "nsenter", "setpriv", "unshare", "xdelta3");
     if std::env::var_os("ROOTCELLAR_TEST_NETWORK").is_none() {
-        eprintln!("SKIP: {} downloads Incus only with ROOTCELLAR_TEST_NETWORK=1", module_path!());
+        testkit::skip("downloads Incus only with ROOTCELLAR_TEST_NETWORK=1");
         return;
     }
     let image = Image::new();

@@ -3,13 +3,21 @@
 #
 #   sh tests/run.sh [FILTER]
 #
-# As root everything runs. As a plain user the tests that need root say SKIP and why. What the tests change on the
-# machine they change back: the last step compares mounts, users, containers, control groups, processes and the trust
-# store with what was there before.
+# As root everything runs. As a plain user the tests that need root say SKIP and why; the end shows what was skipped, and
+# the file that ROOTCELLAR_TEST_SKIPS names has it. What the tests change on the machine they change back: the last step
+# compares mounts, users, containers, control groups, processes and the trust store with what was there before.
 set -eu
 
 cd "$(dirname "$0")/.."
 . deploy/packages.sh
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+export ROOTCELLAR_TEST_SKIPS="${ROOTCELLAR_TEST_SKIPS:-$scratch/skips}"
+: >"$ROOTCELLAR_TEST_SKIPS"
+skip() {
+    echo "SKIP: $1" | tee -a "$ROOTCELLAR_TEST_SKIPS" >&2
+}
 
 ensure_rust
 # shellcheck disable=SC2086
@@ -17,11 +25,11 @@ ensure_packages $build_packages
 # The peers, and rsync, with which LXC copies. Without one of them its tests are skipped, visibly.
 # shellcheck disable=SC2086
 ensure_packages $builder_packages acl attr bsdutils btrfs-progs busybox-static chromium curl debootstrap dirmngr faketime fonts-dejavu-core gnupg gpgv iproute2 \
-    libcap2-bin lxc lxc-dev lxc-templates python3-lxc qemu-user-static rsync systemd-container uidmap wget xz-utils || echo "SKIP: tests of the peers that are missing" >&2
-ensure_packages radosgw ceph-mon ceph-osd ceph-common || echo "SKIP: tests of builds in an object store" >&2
-ensure_packages postgresql || echo "SKIP: tests of the operations database in PostgreSQL" >&2
-ensure_packages passt slirp4netns || echo "SKIP: tests of a plain user's network" >&2
-ensure_packages nginx-light xdelta3 zstd || echo "SKIP: tests of an exported site, and of deltas with the tools of others" >&2
+    libcap2-bin lxc lxc-dev lxc-templates python3-lxc qemu-user-static rsync systemd-container uidmap wget xz-utils || skip "tests of the peers that are missing"
+ensure_packages radosgw ceph-mon ceph-osd ceph-common || skip "tests of builds in an object store"
+ensure_packages postgresql || skip "tests of the operations database in PostgreSQL"
+ensure_packages passt slirp4netns || skip "tests of a plain user's network"
+ensure_packages nginx-light xdelta3 zstd || skip "tests of an exported site, and of deltas with the tools of others"
 
 # Printed in a fixed order, so that two of them can be compared.
 machine_state() {
@@ -36,8 +44,6 @@ machine_state() {
     echo "[network namespaces]"; ls /run/netns 2>/dev/null || true
 }
 
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
 machine_state >"$scratch/before"
 
 # Some tests build real Debian images; without this variable, `cargo test` alone downloads nothing.
@@ -56,5 +62,9 @@ if [ -s "$scratch/left" ]; then
     echo "error: the tests left something behind" >&2
     cat "$scratch/left" >&2
     status=1
+fi
+if [ -s "$ROOTCELLAR_TEST_SKIPS" ]; then
+    echo "Skipped:" >&2
+    sort -u "$ROOTCELLAR_TEST_SKIPS" >&2
 fi
 exit "$status"

@@ -20,7 +20,7 @@ pub(crate) use server::TestServer;
 macro_rules! need {
     (root $(, $program:literal)*) => {
         if !rustix::process::geteuid().is_root() {
-            eprintln!("SKIP: {} needs root", module_path!());
+            testkit::skip("needs root");
             return;
         }
         need!($($program),*);
@@ -28,7 +28,7 @@ macro_rules! need {
     ($($program:literal),*) => {
         for program in [$($program),*] as [&str; _] {
             if !$crate::support::program::is_installed(program) {
-                eprintln!("SKIP: {} needs `{program}`, which is not installed", module_path!());
+                testkit::skip(format_args!("needs `{program}`, which is not installed"));
                 return;
             }
         }

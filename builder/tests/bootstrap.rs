@@ -26,11 +26,11 @@ const EPOCH: i64 = 1_700_000_000;
 fn may_run() -> bool {
     let network = std::env::var_os("ROOTCELLAR_TEST_NETWORK").is_some();
     if !network {
-        eprintln!("SKIP: downloads Debian packages only with ROOTCELLAR_TEST_NETWORK=1");
+        testkit::skip("downloads Debian packages only with ROOTCELLAR_TEST_NETWORK=1");
     }
     let judge = Program::new("mmdebstrap").arg("--version").output().is_ok();
     if !judge {
-        eprintln!("SKIP: no mmdebstrap");
+        testkit::skip("no mmdebstrap");
     }
     network && judge && is_root()
 }
@@ -219,7 +219,7 @@ fn the_tree_is_mmdebstraps_the_cache_heals_and_a_kill_leaves_nothing() {
 #[test]
 fn trees_of_other_releases_and_of_more_packages_are_mmdebstraps_too() {
     if std::env::var_os("ROOTCELLAR_TEST_ALL_RELEASES").is_none() {
-        eprintln!("SKIP: bootstraps three more trees beside mmdebstrap only with ROOTCELLAR_TEST_ALL_RELEASES=1");
+        testkit::skip("bootstraps three more trees beside mmdebstrap only with ROOTCELLAR_TEST_ALL_RELEASES=1");
         return;
     }
     if !may_run() {
@@ -275,7 +275,7 @@ impl Repository {
         }
         for program in ["gpg", "apt-get"] {
             if Program::new(program).arg("--version").output().is_err() {
-                eprintln!("SKIP: no {program}");
+                testkit::skip(format_args!("no {program}"));
                 return None;
             }
         }

@@ -124,7 +124,7 @@ fn the_same_inputs_give_the_same_bytes_wherever_and_whenever_they_are_built() {
 fn incus_and_lxd_get_a_squashfs_and_metadata_of_their_own() {
     let Some(world) = World::new() else { return };
     if Program::new("unsquashfs").arg("-v").output().is_err() {
-        eprintln!("SKIP: no unsquashfs: install the package `squashfs-tools`");
+        testkit::skip("no unsquashfs: install the package `squashfs-tools`");
         return;
     }
     world.build_as(&world.spec(FILES), "lxc,incus").assert().success();

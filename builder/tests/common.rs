@@ -31,7 +31,7 @@ pub(crate) fn output_of(assert: &Assert) -> (String, String) {
 pub(crate) fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        eprintln!("SKIP: building needs root");
+        testkit::skip("building needs root");
     }
     root
 }
@@ -51,7 +51,7 @@ impl World {
         }
         let Some(busybox) = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists())
         else {
-            eprintln!("SKIP: no busybox: install the package `busybox-static`");
+            testkit::skip("no busybox: install the package `busybox-static`");
             return None;
         };
         let directory = tempfile::tempdir().unwrap();

@@ -15,11 +15,11 @@ const SPEC: &str = "image: {distribution: debian, release: bookworm}\n\
 fn may_run() -> bool {
     let network = std::env::var_os("ROOTCELLAR_TEST_NETWORK").is_some();
     if !network {
-        eprintln!("SKIP: downloads Debian packages only with ROOTCELLAR_TEST_NETWORK=1");
+        testkit::skip("downloads Debian packages only with ROOTCELLAR_TEST_NETWORK=1");
     }
     let bootstrap = Program::new("mmdebstrap").arg("--version").output().is_ok();
     if !bootstrap {
-        eprintln!("SKIP: no mmdebstrap");
+        testkit::skip("no mmdebstrap");
     }
     network && bootstrap && is_root()
 }

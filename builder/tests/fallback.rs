@@ -50,7 +50,7 @@ fn said_with(engine: &str) -> Option<String> {
     let programs = ["apt-get", "dpkg-deb", if engine == "native" { "mmdebstrap" } else { engine }];
     let missing = programs.iter().find(|program| Program::new(program).arg("--version").output().is_err());
     if let Some(program) = missing {
-        eprintln!("SKIP: no {program}");
+        testkit::skip(format_args!("no {program}"));
     }
     if missing.is_some() || !is_root() {
         return None;

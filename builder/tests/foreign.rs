@@ -57,18 +57,20 @@ fn arm_program() -> Vec<u8> {
 /// `None`, said on stderr, where nothing can be emulated.
 fn world() -> Option<World> {
     if cfg!(target_arch = "aarch64") {
-        eprintln!("SKIP: the programs of the test are not foreign here");
+        testkit::skip("the programs of the test are not foreign here");
         return None;
     }
     if !Path::new("/usr/bin/qemu-aarch64-static").exists() {
-        eprintln!("SKIP: no emulator: install the package `qemu-user-static`");
+        testkit::skip("no emulator: install the package `qemu-user-static`");
         return None;
     }
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
     let version: (u32, u32) = (numbers.next().unwrap(), numbers.next().unwrap());
     if version < (6, 7) {
-        eprintln!("SKIP: user namespaces have a binfmt_misc of their own from Linux 6.7 on, this is {release}");
+        testkit::skip(format_args!(
+            "user namespaces have a binfmt_misc of their own from Linux 6.7 on, this is {release}"
+        ));
         return None;
     }
     let world = World::new()?;
@@ -135,7 +137,7 @@ fn without_an_emulator_the_package_to_install_is_named() {
 #[test]
 fn a_whole_debian_for_arm64_is_built() {
     if std::env::var_os("ROOTCELLAR_TEST_ARM64").is_none() {
-        eprintln!("SKIP: a Debian under emulation takes minutes: ROOTCELLAR_TEST_ARM64=1 builds it");
+        testkit::skip("a Debian under emulation takes minutes: ROOTCELLAR_TEST_ARM64=1 builds it");
         return;
     }
     let Some(world) = world() else { return };

@@ -10,12 +10,12 @@ use crate::common::{builder, is_root, output_of};
 /// Whether everything is there that a test of real images needs; says what is not.
 fn may_run() -> bool {
     if std::env::var_os("ROOTCELLAR_TEST_NETWORK").is_none() {
-        eprintln!("SKIP: downloads Debian packages only with ROOTCELLAR_TEST_NETWORK=1");
+        testkit::skip("downloads Debian packages only with ROOTCELLAR_TEST_NETWORK=1");
         return false;
     }
     for program in ["mmdebstrap", "lxc-create"] {
         if Program::new(program).arg("--version").output().is_err() {
-            eprintln!("SKIP: no {program}");
+            testkit::skip(format_args!("no {program}"));
             return false;
         }
     }
@@ -142,7 +142,6 @@ fn boots(release: &str, variant: &str) {
     assert_eq!(machine_id.trim_ascii().len(), 32, "it made no identity of its own");
     assert_eq!(container.attach(&["cloud-init", "--version"]).status.success(), variant == "cloud");
     container.stops();
-    eprintln!("{release} {variant}: booted and shut down");
 }
 
 #[test]
@@ -155,7 +154,7 @@ fn debian_boots_and_shuts_down() {
 #[test]
 fn every_release_of_debian_boots_and_shuts_down() {
     if std::env::var_os("ROOTCELLAR_TEST_ALL_RELEASES").is_none() {
-        eprintln!("SKIP: builds and boots six images of Debian only with ROOTCELLAR_TEST_ALL_RELEASES=1");
+        testkit::skip("builds and boots six images of Debian only with ROOTCELLAR_TEST_ALL_RELEASES=1");
         return;
     }
     if !may_run() {

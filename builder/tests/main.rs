@@ -1,7 +1,6 @@
 //! The promises of this program, one file each.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the right answer")]
-#![allow(clippy::print_stderr, reason = "a skipped test says so, and the test harness is no printer")]
 
 mod bootstrap;
 mod build_directory;

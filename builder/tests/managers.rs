@@ -16,7 +16,7 @@ const PACKAGES: &str =
 /// The tree as an archive; `None`, said on stderr, where it cannot be had.
 fn archive() -> Option<PathBuf> {
     if std::env::var_os("ROOTCELLAR_TEST_NETWORK").is_none() {
-        eprintln!("SKIP: installs package managers in a tree only with ROOTCELLAR_TEST_NETWORK=1");
+        testkit::skip("installs package managers in a tree only with ROOTCELLAR_TEST_NETWORK=1");
         return None;
     }
     if !is_root() {

@@ -81,7 +81,7 @@ fn an_action_reaches_nobody_unless_it_asks_for_the_network() {
 #[test]
 fn a_debian_is_built_again_without_a_network() {
     if std::env::var_os("ROOTCELLAR_TEST_NETWORK").is_none() {
-        eprintln!("SKIP: downloads Debian packages only with ROOTCELLAR_TEST_NETWORK=1");
+        testkit::skip("downloads Debian packages only with ROOTCELLAR_TEST_NETWORK=1");
         return;
     }
     let Some(world) = World::new() else { return };

@@ -118,7 +118,7 @@ impl Oracle {
     fn open() -> Option<Self> {
         let records = std::env::var_os("ROOTCELLAR_TEST_ORACLE").is_some_and(|wish| wish == "record");
         if !records && std::env::var_os("ROOTCELLAR_TEST_NETWORK").is_none() {
-            eprintln!("SKIP: installs and asks the real distrobuilder only with ROOTCELLAR_TEST_NETWORK=1");
+            testkit::skip("installs and asks the real distrobuilder only with ROOTCELLAR_TEST_NETWORK=1");
             return None;
         }
         if !is_root() {

@@ -20,7 +20,7 @@ fn elsewhere_than_on_a_terminal_there_is_one_plain_line_for_each_stage() {
 fn on_a_terminal_the_stage_at_work_is_shown_with_its_place() {
     let Some(world) = World::new() else { return };
     if Program::new("script").arg("--version").output().is_err() {
-        eprintln!("SKIP: no script: install the package `bsdutils`");
+        testkit::skip("no script: install the package `bsdutils`");
         return;
     }
     let spec = world.spec(SPEC);

@@ -264,7 +264,7 @@ fn a_user_without_subordinate_ids_is_told_how_to_get_some() {
 #[test]
 fn a_user_builds_the_debian_that_root_builds() {
     if std::env::var_os("ROOTCELLAR_TEST_ROOTLESS_DEBIAN").is_none() {
-        eprintln!("SKIP: two builds of a whole Debian only with ROOTCELLAR_TEST_ROOTLESS_DEBIAN=1");
+        testkit::skip("two builds of a whole Debian only with ROOTCELLAR_TEST_ROOTLESS_DEBIAN=1");
         return;
     }
     let (Some(world), Some(user)) = (World::new(), User::new()) else { return };

@@ -54,7 +54,7 @@ fn ran(stages: &BTreeMap<String, String>) -> Vec<&str> {
 fn can_pack() -> bool {
     let there = Program::new("mksquashfs").arg("-version").output().is_ok();
     if !there {
-        eprintln!("SKIP: no mksquashfs: install the package `squashfs-tools`");
+        testkit::skip("no mksquashfs: install the package `squashfs-tools`");
     }
     there
 }

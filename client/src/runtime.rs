@@ -32,7 +32,7 @@
 //!         return code;
 //!     }
 //! #   if !rustix::process::geteuid().is_root() || std::fs::metadata("/bin/busybox").is_err() {
-//! #       eprintln!("SKIP: root and busybox-static are needed");
+//! #       testkit::skip("root and busybox-static are needed");
 //! #       return ExitCode::SUCCESS;
 //! #   }
 //!     live().expect("a container lives")

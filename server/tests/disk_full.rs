@@ -35,7 +35,7 @@ fn large() -> FakeImage {
 fn a_full_file_system_stops_an_import_and_a_publish_and_harms_nothing() {
     need!("unshare");
     if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIP: {} needs root to mount a small file system", module_path!());
+        testkit::skip("needs root to mount a small file system");
         return;
     }
     let world = World::new();

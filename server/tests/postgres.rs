@@ -105,7 +105,7 @@ fn programs() -> Option<PathBuf> {
 macro_rules! need_postgres {
     ($postgres:ident) => {
         let Some($postgres) = Postgres::start() else {
-            eprintln!("SKIP: {} needs `postgresql`, which is not installed", module_path!());
+            testkit::skip("needs `postgresql`, which is not installed");
             return;
         };
     };

@@ -17,7 +17,7 @@ macro_rules! need {
     ($($program:literal),+) => {
         for program in [$($program),+] {
             if !$crate::support::is_installed(program) {
-                eprintln!("SKIP: {} needs `{program}`, which is not installed", module_path!());
+                testkit::skip(format_args!("needs `{program}`, which is not installed"));
                 return;
             }
         }

@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn a_device_outside_of_dev_is_found() {
         if !rustix::process::geteuid().is_root() {
-            eprintln!("SKIP: only root makes devices");
+            testkit::skip("only root makes devices");
             return;
         }
         let directory = tempfile::tempdir().unwrap();

@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn nothing_of_the_build_machine_and_no_secret_stays_in_the_tree() {
         if !rustix::process::geteuid().is_root() {
-            eprintln!("SKIP: only root gives the files of an image their owner");
+            testkit::skip("only root gives the files of an image their owner");
             return;
         }
         let directory = tempfile::tempdir().unwrap();

@@ -26,7 +26,7 @@ impl Chroot {
             }
             bootstrap.arg(format!("--include={packages}")).arg(release).arg(&tree.root);
             if !bootstrap.status().is_ok_and(|status| status.success()) {
-                eprintln!("SKIP: mmdebstrap cannot install {packages}");
+                testkit::skip(format_args!("mmdebstrap cannot install {packages}"));
                 return None;
             }
             tree.run(partial.path(), prepare);

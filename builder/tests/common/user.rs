@@ -28,7 +28,7 @@ impl User {
     pub(crate) fn with(options: &[&str]) -> Option<Self> {
         for (program, package) in [("useradd", "passwd"), ("newuidmap", "uidmap")] {
             if !["/usr/sbin", "/usr/bin"].iter().any(|directory| Path::new(directory).join(program).exists()) {
-                eprintln!("SKIP: no {program}: install the package `{package}`");
+                testkit::skip(format_args!("no {program}: install the package `{package}`"));
                 return None;
             }
         }

@@ -73,7 +73,7 @@ fn every_wrapping_gives_the_same_root_file_system() {
 fn squashfs(place: &Place, tar: &[u8]) -> Option<Vec<u8>> {
     for (program, package) in [("mksquashfs", "squashfs-tools"), ("sqfs2tar", "squashfs-tools-ng")] {
         if Program::new(program).arg("--version").output().is_err() {
-            eprintln!("SKIP: no {program}: install the package `{package}`");
+            testkit::skip(format_args!("no {program}: install the package `{package}`"));
             return None;
         }
     }

@@ -293,12 +293,8 @@ mod tests {
     #[test]
     fn the_kernel_takes_the_program() {
         if !rustix::process::geteuid().is_root() {
-            return eprintln_skip("only root loads programs into the kernel");
+            return testkit::skip("only root loads programs into the kernel");
         }
         load(&default_program()).unwrap();
-    }
-
-    fn eprintln_skip(reason: &str) {
-        std::io::Write::write_all(&mut std::io::stderr(), format!("SKIP: {reason}\n").as_bytes()).unwrap();
     }
 }

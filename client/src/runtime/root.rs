@@ -253,7 +253,7 @@ mod tests {
     /// second directory.
     fn with_root(test: impl FnOnce(&Root, &Path, &Path) + Send) {
         if !rustix::process::geteuid().is_root() {
-            std::io::Write::write_all(&mut std::io::stderr(), b"SKIP: only root mounts\n").unwrap();
+            testkit::skip("only root mounts");
             return;
         }
         let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -366,7 +366,7 @@ mod tests {
     #[test]
     fn a_configuration_without_devices_gets_the_default_list() {
         if !rustix::process::geteuid().is_root() {
-            eprintln!("SKIP: only root restricts devices");
+            testkit::skip("only root restricts devices");
             return;
         }
         let files = |text: &str, host: &str| -> Vec<String> {

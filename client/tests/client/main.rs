@@ -1,7 +1,6 @@
 //! Promises of the client, each file one, kept by the real program against a real server on loopback.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
-#![allow(clippy::print_stderr, reason = "what is skipped is said")]
 
 mod cache;
 mod completion;

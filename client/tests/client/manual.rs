@@ -10,7 +10,7 @@ use crate::world::{Host, PROGRAM, Said};
 #[test]
 fn bash_completes_commands_and_options() {
     if Command::new("bash").arg("--version").output().is_err() {
-        eprintln!("SKIP: there is no `bash`");
+        testkit::skip("there is no `bash`");
         return;
     }
     let complete = |words: &str, last: &str| {
@@ -122,7 +122,7 @@ fn every_command_has_a_page_that_man_can_show() {
     }
     let show = |page: &str| Command::new("man").args(["--warnings", "-l"]).arg(pages.join(page)).output();
     let (Ok(shown), Ok(of_template)) = (show("rootcellar.1"), show("lxc-download.1")) else {
-        eprintln!("SKIP: there is no `man`");
+        testkit::skip("there is no `man`");
         return;
     };
     assert_eq!(Said::of(&of_template).succeeds().stderr, "");

@@ -14,7 +14,7 @@ fn a_base_a_clone_with_a_web_server_and_a_website_over_both() {
         return;
     }
     let Ok(busybox) = std::fs::read("/bin/busybox") else {
-        eprintln!("SKIP: there is no busybox: apt install busybox-static");
+        testkit::skip("there is no busybox: apt install busybox-static");
         return;
     };
     let image = bookworm().executable("bin/busybox", busybox).executable("sbin/init", INIT).rootfs(|rootfs| {

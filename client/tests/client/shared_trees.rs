@@ -229,13 +229,13 @@ impl Btrfs {
         image.as_file().set_len(200 << 20).unwrap();
         let made = Command::new("mkfs.btrfs").arg("-q").arg(image.path()).output();
         if !made.is_ok_and(|made| made.status.success()) {
-            eprintln!("SKIP: there is no mkfs.btrfs: apt install btrfs-progs");
+            testkit::skip("there is no mkfs.btrfs: apt install btrfs-progs");
             return None;
         }
         fs::create_dir_all(target).unwrap();
         let mounted = Command::new("mount").args(["-o", "loop"]).arg(image.path()).arg(target).output().unwrap();
         if !mounted.status.success() {
-            eprintln!("SKIP: the kernel mounts no btrfs here");
+            testkit::skip("the kernel mounts no btrfs here");
             return None;
         }
         Some(Self { target: target.to_owned(), _image: image })

@@ -38,7 +38,7 @@ pub(crate) const IMAGE: &str = "-d debian -r bookworm -a amd64";
 fn the_result_is_that_of_the_stock_template_byte_for_byte() {
     let stock = Path::new("/usr/share/lxc/templates/lxc-download");
     if !is_root() || !stock.exists() {
-        eprintln!("SKIP: no stock template to compare with");
+        testkit::skip("no stock template to compare with");
         return;
     }
     let image =
@@ -230,7 +230,7 @@ fn the_options_of_every_era_are_taken_in_every_form_that_getopt_takes() {
 fn a_person_at_a_terminal_is_asked_and_the_answers_make_a_container() {
     let script = Path::new("/usr/bin/script");
     if !is_root() || !script.exists() {
-        eprintln!("SKIP: a terminal needs `script`");
+        testkit::skip("a terminal needs `script`");
         return;
     }
     let server = Server::publishing(&[bookworm()]);

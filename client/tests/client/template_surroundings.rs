@@ -19,7 +19,7 @@ fn anybody_may_run_the_program_and_it_needs_no_library_of_its_own() {
     assert_eq!(about.permissions().mode() & 0o005, 0o005, "others may read and run it");
     assert!(fs::read(PROGRAM).unwrap().starts_with(b"\x7fELF"));
     let Ok(said) = Command::new("ldd").arg(PROGRAM).output() else {
-        eprintln!("SKIP: there is no `ldd`");
+        testkit::skip("there is no `ldd`");
         return;
     };
     let said = Said::of(&said).succeeds().stdout;
@@ -217,7 +217,7 @@ fn a_user_without_a_home_has_everything_where_lxc_is_told_to_keep_images() {
 fn in_namespace() -> Option<Host> {
     let can = Command::new("unshare").args(["-U", "-r", "true"]).output().is_ok_and(|output| output.status.success());
     if !can {
-        eprintln!("SKIP: no user namespace can be made here");
+        testkit::skip("no user namespace can be made here");
     }
     can.then(Host::new)
 }

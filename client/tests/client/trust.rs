@@ -151,7 +151,7 @@ fn products_of_an_older_generation_are_refused_under_a_newer_index() {
 #[test]
 fn a_clock_set_back_does_not_revive_an_index_that_had_expired() {
     let Ok(faketime) = std::process::Command::new("faketime").args(["-f", "-3d", "date"]).output() else {
-        eprintln!("SKIP: a clock is set back with `faketime`");
+        testkit::skip("a clock is set back with `faketime`");
         return;
     };
     assert!(faketime.status.success());

@@ -445,7 +445,7 @@ pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 pub(crate) fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        eprintln!("SKIP: making containers needs root");
+        testkit::skip("making containers needs root");
     }
     root
 }

@@ -1,7 +1,6 @@
 //! A containers directory with busybox containers, and the program that runs them.
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -169,7 +168,7 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// Says why a test did not run.
 pub(crate) fn skip<T>(reason: &str) -> Option<T> {
-    std::io::stderr().write_all(format!("SKIP: {reason}\n").as_bytes()).unwrap();
+    testkit::skip(reason);
     None
 }
 

@@ -1,6 +1,6 @@
 //! Whatever an archive holds, nothing outside of the destination is made, changed or removed.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, reason = "these are tests")]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 #[path = "common/forge.rs"]
 mod forge;
@@ -172,7 +172,7 @@ fn a_hard_link_to_what_was_left_out_is_refused_and_not_lost() {
 #[test]
 fn a_device_swapped_for_a_file_is_not_written_to() {
     if !tree::is_root() {
-        eprintln!("SKIP: only root can make devices");
+        testkit::skip("only root can make devices");
         return;
     }
     let host = Host::new();

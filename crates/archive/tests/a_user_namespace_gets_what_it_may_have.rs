@@ -2,7 +2,7 @@
 //!
 //! The namespace is a real one: this test runs itself again, inside of it.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, reason = "these are tests")]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 #[path = "common/forge.rs"]
 mod forge;
@@ -48,7 +48,7 @@ impl Namespace {
     /// Nothing where none can be made, which is said.
     fn new(ids: u32) -> Option<Self> {
         if !tree::is_root() {
-            eprintln!("SKIP: only root can make a user namespace of several ids");
+            testkit::skip("only root can make a user namespace of several ids");
             return None;
         }
         let ours = fs::read_link("/proc/self/ns/user").unwrap();
@@ -56,7 +56,7 @@ impl Namespace {
         let proc = Path::new("/proc").join(holder.id().to_string());
         while fs::read_link(proc.join("ns/user")).unwrap() == ours {
             if holder.try_wait().unwrap().is_some() {
-                eprintln!("SKIP: no user namespace can be made here");
+                testkit::skip("no user namespace can be made here");
                 return None;
             }
             std::thread::sleep(std::time::Duration::from_millis(1));

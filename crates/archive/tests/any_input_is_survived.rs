@@ -1,6 +1,6 @@
 //! No input makes us panic or touch anything outside of the destination, and what we pack comes back.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, reason = "these are tests")]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 #[path = "common/forge.rs"]
 mod forge;

@@ -1,6 +1,6 @@
 //! What we pack GNU tar unpacks, and what GNU tar packs we unpack, with nothing lost.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, reason = "these are tests")]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 #[path = "common/tree.rs"]
 mod tree;
@@ -100,9 +100,9 @@ fn can_compare() -> bool {
     let tar = Command::new("tar").arg("--version").output();
     let is_gnu = tar.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("GNU tar"));
     if !is_gnu {
-        eprintln!("SKIP: no GNU tar on this machine");
+        testkit::skip("no GNU tar on this machine");
     } else if !is_root() {
-        eprintln!("SKIP: only root can restore owners");
+        testkit::skip("only root can restore owners");
     }
     is_gnu && is_root()
 }

@@ -1,6 +1,6 @@
 //! An archive depends on the tree alone: not on where it is, on the order it was made in, or on the machine.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, reason = "these are tests")]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 #[path = "common/tree.rs"]
 mod tree;
@@ -111,7 +111,7 @@ fn an_unpacked_archive_packs_to_the_same_bytes() {
     if tree::is_root() {
         tree::build(&root);
     } else {
-        eprintln!("SKIP: the full tree, which only root can make and read");
+        testkit::skip("the full tree, which only root can make and read");
         fs::write(root.join("file"), "x").unwrap();
         symlink("file", root.join("link")).unwrap();
         fs::hard_link(root.join("file"), root.join("hard")).unwrap();
@@ -148,7 +148,7 @@ fn skipped_paths_and_sockets_are_not_there() {
 #[test]
 fn a_tree_packed_from_outside_of_its_user_namespace_is_the_tree_packed_from_inside() {
     if !tree::is_root() {
-        eprintln!("SKIP: only root can give files away");
+        testkit::skip("only root can give files away");
         return;
     }
     let dir = tempfile::tempdir().unwrap();

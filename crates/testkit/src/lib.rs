@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`FakeImage`] | an image, and the build directory the builder would have written for it |
 //! | [`FakeRootfs`] | the tar archive inside it, with any entry a test needs |
+//! | [`skip`] | what a test says that cannot run here |
 //!
 //! This crate is for tests only, so it panics where a test could not go on. It packs with the `tar` crate and not with
 //! ours: what our programs read in tests was not written by the code that reads it.
@@ -12,7 +13,9 @@
 
 mod image;
 mod rootfs;
+mod skipping;
 
 pub use image::FakeImage;
 pub use rootfs::FakeRootfs;
+pub use skipping::skip;
 pub use tar::EntryType;

@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn an_overlay_shows_all_layers_and_changes_only_its_own() {
         if !rustix::process::geteuid().is_root() {
-            std::io::Write::write_all(&mut std::io::stderr(), b"SKIP: only root mounts\n").unwrap();
+            testkit::skip("only root mounts");
             return;
         }
         let dir = tempfile::tempdir().unwrap();
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn an_option_that_the_kernel_does_not_know_is_named() {
         if !rustix::process::geteuid().is_root() {
-            std::io::Write::write_all(&mut std::io::stderr(), b"SKIP: only root mounts\n").unwrap();
+            testkit::skip("only root mounts");
             return;
         }
         let dir = tempfile::tempdir().unwrap();

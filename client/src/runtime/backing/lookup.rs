@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn what_was_deleted_in_an_upper_layer_is_not_there() {
         if !rustix::process::geteuid().is_root() {
-            std::io::Write::write_all(&mut std::io::stderr(), b"SKIP: only root makes whiteouts\n").unwrap();
+            testkit::skip("only root makes whiteouts");
             return;
         }
         let dir = tempfile::tempdir().unwrap();

@@ -51,7 +51,7 @@ mod tests {
 
     fn program() -> Option<(tempfile::TempDir, File)> {
         if !rustix::process::geteuid().is_root() {
-            std::io::Write::write_all(&mut std::io::stderr(), b"SKIP: only root mounts\n").unwrap();
+            testkit::skip("only root mounts");
             return None;
         }
         let dir = tempfile::tempdir().unwrap();

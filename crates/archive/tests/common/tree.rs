@@ -150,7 +150,7 @@ pub(crate) fn build(root: &Path) {
     if is_root() {
         privileged(root);
     } else {
-        eprintln!("SKIP: devices, owners and capabilities, which only root can make");
+        testkit::skip("devices, owners and capabilities, which only root can make");
     }
     timed(root);
 }

@@ -34,7 +34,7 @@ async fn a_download_goes_on_when_there_is_room_again() {
     let disk = tempfile::tempdir().unwrap();
     let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "none"]).arg(disk.path()).output();
     if !mount.is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIP: a small file system can only be mounted by root");
+        testkit::skip("a small file system can only be mounted by root");
         return;
     }
     let mounted = Mounted(disk);
