@@ -6,6 +6,7 @@ mod cached;
 mod changes;
 mod download;
 mod error;
+mod patch;
 mod rootfs;
 mod stock;
 
@@ -32,6 +33,7 @@ use crate::state::RemoteState;
 
 use cached::Cached;
 pub use error::AcquireError;
+pub use patch::patched;
 pub use rootfs::{ReadError, Rootfs};
 
 /// An image that is ready to become a container: its metadata was checked, and its root file system will be while it is

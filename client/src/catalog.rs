@@ -146,7 +146,7 @@ impl Build {
     /// What a create downloads; unknown where the server does not say.
     pub fn size_bytes(&self) -> Option<u64> {
         let (rootfs, metadata) = self.rootfs.digest.zip(self.metadata.digest)?;
-        Some(rootfs.size_bytes + metadata.size_bytes)
+        Some(rootfs.size_bytes.saturating_add(metadata.size_bytes))
     }
 
     fn of(image: &ImageId, aliases: &[String], serial: &Serial, version: &Version) -> Option<Self> {

@@ -8,11 +8,12 @@ use std::io::{self, BufReader, BufWriter, Read as _, Write as _};
 
 use archive::hashing::HashingWriter;
 use archive::xz::Decoder;
-use formats::delta::{TAR_MAX_BYTES, TAR_WINDOW_LOG_MAX};
+use formats::delta::TAR_MAX_BYTES;
 use formats::digest::FileDigest;
 use transfer::TransferError;
 
 use super::bounded::Bounded;
+use super::patch::patched;
 use super::rootfs::decode_limits;
 use super::{AcquireError, Source};
 use crate::cache::{CacheError, CachedBuild, Draft, Entry};
@@ -108,10 +109,8 @@ impl Source<'_> {
 
         let mut prefix = Vec::new();
         base.read_to_end(&mut prefix)?;
-        let mut decoder = zstd::stream::read::Decoder::with_ref_prefix(BufReader::new(changes), &prefix)?;
-        decoder.window_log_max(TAR_WINDOW_LOG_MAX)?;
         let draft = self.cache.draft(self.repository.origin(), &format!("{identity}.tar"))?;
-        let mut made = decoder.take(expected.size_bytes + 1);
+        let mut made = patched(BufReader::new(changes), &prefix, expected.size_bytes)?;
         let (draft, found) = write(draft, |to| io::copy(&mut made, to).map(drop))?;
         if found != expected {
             return Err(ChangesError::Wrong { build: build.name.as_str().to_owned(), expected, found });
