@@ -48,7 +48,7 @@ printf '%s\n' "${COMPREPLY[@]}"
 
 fn bash(host: &Host, line: &str) -> Option<Vec<String>> {
     if Command::new("bash").arg("--version").output().is_err() {
-        eprintln!("SKIP: there is no `bash`");
+        testkit::skip("there is no `bash`");
         return None;
     }
     let current = line.rsplit([' ', ':', '@', '=']).next().unwrap();
@@ -120,7 +120,7 @@ fn where_nothing_can_be_read_there_are_no_names_and_no_complaints() {
 #[test]
 fn zsh_completes_names_too() {
     let Ok(_) = Command::new("zsh").arg("--version").output() else {
-        eprintln!("SKIP: there is no `zsh`");
+        testkit::skip("there is no `zsh`");
         return;
     };
     let (_server, host) = world();
@@ -161,7 +161,7 @@ fn zsh_completes_names_too() {
 #[test]
 fn fish_completes_names_too() {
     let Ok(_) = Command::new("fish").arg("--version").output() else {
-        eprintln!("SKIP: there is no `fish`");
+        testkit::skip("there is no `fish`");
         return;
     };
     let (_server, host) = world();

@@ -21,6 +21,7 @@ mod shared_trees;
 mod stock_cache;
 mod template;
 mod template_attacks;
+mod template_peer;
 mod template_surroundings;
 #[path = "../shared/terminal.rs"]
 mod terminal;

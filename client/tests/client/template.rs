@@ -4,12 +4,10 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use formats::record::BuildFile;
-
-use crate::world::{Host, Said, Server, bookworm, is_root, serial};
+use crate::world::{Host, Said, Server, bookworm, is_root};
 
 /// A container directory as liblxc begins it.
 pub(crate) fn begun(host: &Host, name: &str, config: &str) {
@@ -33,59 +31,6 @@ pub(crate) fn fill(host: &Host, name: &str, line: &str) -> Said {
 pub(crate) const BEGUN: &str = "# Template used\n# a comment of the user\n\nlxc.net.0.type = veth\nlxc.net.0.link = lxcbr0\n\
     lxc.apparmor.profile = generated\nlxc.rootfs.path = dir:DIRECTORY/rootfs\n";
 pub(crate) const IMAGE: &str = "-d debian -r bookworm -a amd64";
-
-#[test]
-fn the_result_is_that_of_the_stock_template_byte_for_byte() {
-    let stock = Path::new("/usr/share/lxc/templates/lxc-download");
-    if !is_root() || !stock.exists() {
-        testkit::skip("no stock template to compare with");
-        return;
-    }
-    let image =
-        bookworm().member("create-message", "line one\n\nline two\n").member("fstab", "tmpfs run tmpfs rw 0 0\n");
-    let server = Server::publishing(std::slice::from_ref(&image));
-    let host = Host::trusting(&server);
-    begun(&host, "p1", BEGUN);
-    let stock = Said::of(&stock_template(&host, &image, stock).args(arguments(&host, "p1", IMAGE)).output().unwrap())
-        .succeeds();
-    let read = |file: &str| fs::read_to_string(host.at(&format!("begun/p1/{file}"))).unwrap();
-    let files = ["config", "fstab", "rootfs/etc/hostname", "rootfs/etc/hosts"];
-    let expected = files.map(read);
-    let tree = host.tree("begun");
-
-    fs::remove_dir_all(host.at("begun")).unwrap();
-    begun(&host, "p1", BEGUN);
-    let ours = fill(&host, "p1", IMAGE).succeeds();
-    assert_eq!(files.map(read), expected);
-    assert_eq!(host.tree("begun"), tree);
-    assert_eq!(ours.stdout, stock.stdout);
-}
-
-/// The stock template, whose downloads come from a directory: a stand-in for wget copies them.
-fn stock_template(host: &Host, image: &testkit::FakeImage, stock: &Path) -> Command {
-    let tree = host.at("stock");
-    fs::create_dir_all(tree.join("meta/1.0")).unwrap();
-    fs::create_dir_all(tree.join("images/x")).unwrap();
-    fs::create_dir_all(host.at("bin")).unwrap();
-    let line = format!("debian;bookworm;amd64;default;{};/images/x/\n", serial(0));
-    fs::write(tree.join("meta/1.0/index-system.7"), line).unwrap();
-    for (file, content) in image.files() {
-        if [BuildFile::RootfsTarXz, BuildFile::MetaTarXz].contains(&file) {
-            fs::write(tree.join("images/x").join(file.name()), content).unwrap();
-        }
-    }
-    let script = format!(
-        "#!/bin/sh\nwhile [ $# -gt 0 ]; do case $1 in https://*) from=${{1#https://*/}};; -O) to=$2;; esac; shift; done\n\
-         exec cp {}/$from $to\n",
-        tree.display()
-    );
-    fs::write(host.at("bin/wget"), script).unwrap();
-    fs::set_permissions(host.at("bin/wget"), fs::Permissions::from_mode(0o755)).unwrap();
-    let mut command = host.command(stock);
-    let path = format!("{}:{}", host.at("bin").display(), std::env::var("PATH").unwrap());
-    command.env("PATH", path).env("LXC_CACHE_PATH", host.at("stock-cache"));
-    command
-}
 
 #[test]
 fn the_second_container_comes_from_the_cache_and_flushing_fetches_again() {

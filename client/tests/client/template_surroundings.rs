@@ -213,6 +213,21 @@ fn a_user_without_a_home_has_everything_where_lxc_is_told_to_keep_images() {
     assert!(remembered.iter().any(|path| path.ends_with("memory.json")), "{remembered:?}");
 }
 
+#[test]
+fn in_a_user_namespace_too_the_cache_is_where_lxc_is_told() {
+    let Some(host) = in_namespace() else { return };
+    let server = Server::publishing(&[bookworm()]);
+    host.trust(&server);
+    for name in ["p1", "p2"] {
+        begun(&host, name, BEGUN);
+        let mut command = mapped_command(&host, name);
+        command.env_remove("HOME").env_remove("ROOTCELLAR_CACHE_DIR").env("LXC_CACHE_PATH", host.at("lxc-cache"));
+        Said::of(&command.output().unwrap()).succeeds();
+        assert!(host.at("lxc-cache/rootcellar/v1").is_dir() && !host.at("cache").exists());
+        assert_eq!(server.requests("rootfs.tar.xz"), 1, "{name}");
+    }
+}
+
 /// A host on which user namespaces can be made.
 fn in_namespace() -> Option<Host> {
     let can = Command::new("unshare").args(["-U", "-r", "true"]).output().is_ok_and(|output| output.status.success());
@@ -224,8 +239,13 @@ fn in_namespace() -> Option<Host> {
 
 /// The template as root of a user namespace that has no other id.
 fn mapped(host: &Host, name: &str) -> Said {
+    Said::of(&mapped_command(host, name).output().unwrap())
+}
+
+fn mapped_command(host: &Host, name: &str) -> Command {
     host.template();
     let mut command = host.command("unshare");
     command.args(["-U", "-r", "--"]).arg(host.at("lxc-download")).args(arguments(host, name, IMAGE));
-    Said::of(&command.args(["--mapped-uid", "0", "--mapped-gid", "0"]).output().unwrap())
+    command.args(["--mapped-uid", "0", "--mapped-gid", "0"]);
+    command
 }
