@@ -28,6 +28,7 @@ ensure_packages $builder_packages acl attr bsdutils btrfs-progs busybox-static c
     libcap2-bin lxc lxc-dev lxc-templates python3-lxc qemu-user-static rsync systemd-container uidmap wget xz-utils || skip "tests of the peers that are missing"
 ensure_packages radosgw ceph-mon ceph-osd ceph-common || skip "tests of builds in an object store"
 ensure_packages postgresql || skip "tests of the operations database in PostgreSQL"
+ensure_packages fish man-db zsh || skip "tests of the completions of other shells, and of the pages"
 ensure_packages passt slirp4netns || skip "tests of a plain user's network"
 ensure_packages nginx-light xdelta3 zstd || skip "tests of an exported site, and of deltas with the tools of others"
 
