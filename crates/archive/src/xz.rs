@@ -96,6 +96,53 @@ mod tests {
         assert!(decoded(&[good.as_slice(), b"junk"].concat()).is_err());
     }
 
+    /// Hands out pieces, and before each the number of bytes that were decoded must be near to what is possible.
+    struct Slow<'a> {
+        pieces: std::slice::Chunks<'a, u8>,
+        handed_out: u64,
+        decoded: std::rc::Rc<std::cell::Cell<u64>>,
+        behind: std::rc::Rc<std::cell::Cell<u64>>,
+    }
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            std::thread::sleep(std::time::Duration::from_millis(30));
+            self.behind.set(self.behind.get().max(self.handed_out.saturating_sub(self.decoded.get())));
+            let Some(piece) = self.pieces.next() else { return Ok(0) };
+            buffer[..piece.len()].copy_from_slice(piece);
+            self.handed_out += piece.len() as u64;
+            Ok(piece.len())
+        }
+    }
+
+    #[test]
+    fn what_can_be_decoded_is_handed_out_before_slow_input_is_waited_for() {
+        // Random bytes take as much room compressed, so what came in and what must come out are about the same.
+        let mut state = 1_u64;
+        let plain: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        })
+        .take(3 << 20)
+        .collect();
+        let xz = encoded(&plain, &XzOptions { level: 0, block_size: 1 << 20, ..XzOptions::default() });
+        let [decoded, behind] = [(); 2].map(|()| std::rc::Rc::new(std::cell::Cell::new(0)));
+        let slow =
+            Slow { pieces: xz.chunks(64 << 10), handed_out: 0, decoded: decoded.clone(), behind: behind.clone() };
+        let mut stream = Decoder::new(slow, &DecodeLimits { threads: 2, ..DecodeLimits::default() }).unwrap();
+        // Small pieces, as members of an archive are.
+        let mut piece = [0; 4096];
+        loop {
+            let count = stream.read(&mut piece).unwrap();
+            if count == 0 {
+                break;
+            }
+            decoded.set(decoded.get() + count as u64);
+        }
+        assert_eq!(decoded.get(), plain.len() as u64);
+        assert!(behind.get() < 512 << 10, "{} bytes behind", behind.get());
+    }
+
     #[test]
     fn a_dictionary_larger_than_the_memory_limit_is_refused() {
         let file = encoded(&text(1000), &XzOptions { level: 6, ..small_blocks(1) });

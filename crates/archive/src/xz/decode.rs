@@ -36,6 +36,10 @@ pub struct Decoder<R> {
     input: BufReader<R>,
     limits: DecodeLimits,
     state: State,
+    /// Nothing is decoded that was not handed out, as far as one can tell without waiting.
+    is_drained: bool,
+    /// The input has ended, and liblzma was told so.
+    is_ending: bool,
 }
 
 enum State {
@@ -51,7 +55,8 @@ impl<R: Read> Decoder<R> {
     /// A decoder of the file `input`.
     pub fn new(input: R, limits: &DecodeLimits) -> io::Result<Self> {
         let state = State::Stream(Box::new(new_stream(limits)?));
-        Ok(Self { input: BufReader::with_capacity(INPUT_BYTES, input), limits: limits.clone(), state })
+        let input = BufReader::with_capacity(INPUT_BYTES, input);
+        Ok(Self { input, limits: limits.clone(), state, is_drained: true, is_ending: false })
     }
 }
 
@@ -80,25 +85,29 @@ impl<R: Read> Read for Decoder<R> {
                     }
                 }
                 State::Stream(stream) => {
-                    let input = self.input.fill_buf()?;
-                    let at_end = input.is_empty();
+                    // Input may come slowly. What other threads have decoded is not kept waiting for it.
+                    let is_draining = self.input.buffer().is_empty() && !self.is_drained && !self.is_ending;
+                    let input = if is_draining { &[] } else { self.input.fill_buf()? };
+                    self.is_ending |= !is_draining && input.is_empty();
                     let (read_before, written_before) = (stream.total_in(), stream.total_out());
-                    let status = stream.process(input, out, if at_end { Action::Finish } else { Action::Run });
+                    let action = if self.is_ending { Action::Finish } else { Action::Run };
+                    let status = stream.process(input, out, action).map_err(explain)?;
                     let read = usize::try_from(stream.total_in() - read_before).unwrap_or(input.len());
                     let written = usize::try_from(stream.total_out() - written_before).unwrap_or(out.len());
                     self.input.consume(read);
-                    let ended = status.map_err(explain)? == Status::StreamEnd;
-                    if ended {
+                    self.is_drained = is_draining && written == 0;
+                    if status == Status::StreamEnd {
                         self.state = State::Between { padding_bytes: 0 };
                     }
                     if written > 0 {
                         return Ok(written);
                     }
-                    if at_end && !ended {
-                        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "xz file ends too early"));
-                    }
-                    if read == 0 && !ended {
-                        return Err(invalid("xz data makes no progress"));
+                    if status == Status::MemNeeded && !is_draining && read == 0 {
+                        return Err(if self.is_ending {
+                            io::Error::new(io::ErrorKind::UnexpectedEof, "xz file ends too early")
+                        } else {
+                            invalid("xz data makes no progress")
+                        });
                     }
                 }
             }
@@ -110,9 +119,10 @@ fn new_stream(limits: &DecodeLimits) -> io::Result<Stream> {
     if limits.threads <= 1 {
         return Ok(Stream::new_stream_decoder(limits.memory_bytes, 0)?);
     }
-    // No timeout: a call then returns with bytes made or bytes taken, and no progress means corrupt data.
+    // A call that neither makes nor takes bytes only waited; liblzma tells when none ever will.
     let stream = MtStreamBuilder::new()
         .threads(limits.threads)
+        .timeout_ms(PATIENCE_MS)
         .memlimit_threading(limits.parallel_bytes.min(limits.memory_bytes))
         .memlimit_stop(limits.memory_bytes)
         .decoder()?;
@@ -132,5 +142,7 @@ fn invalid(message: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
+/// How long to wait for other threads before more input is looked for.
+const PATIENCE_MS: u32 = 1;
 const INPUT_BYTES: usize = 256 << 10;
 const MEMORY_BYTES: u64 = 512 << 20;
