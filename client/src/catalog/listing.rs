@@ -2,7 +2,7 @@
 
 use formats::arch::Arch;
 use formats::image::ImageId;
-use formats::index::IndexLine;
+use formats::index::{IndexLine, lines};
 
 use super::{Catalog, Image, Pattern, near};
 
@@ -22,7 +22,7 @@ pub struct Listed<'a> {
 /// Shows the images of a classic index, which may have very many lines, in order of their ids: the same that
 /// [`Catalog::of_index`] would show. Where there are none, it returns names that may have been meant.
 pub fn show_index(text: &str, pattern: Option<&Pattern>, show: &mut dyn FnMut(Listed<'_>)) -> Vec<String> {
-    let mut places: Vec<Place<'_>> = text.lines().filter_map(Place::of).collect();
+    let mut places: Vec<Place<'_>> = lines(text).filter_map(Place::of).collect();
     // Most servers write them in order, each image once.
     if !places.is_sorted_by(|one, other| one.image() < other.image()) {
         places.sort_by(|one, other| one.image().cmp(&other.image()));

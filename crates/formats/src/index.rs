@@ -21,13 +21,13 @@ impl Index {
     /// Reads the lines of one distribution, as [`parse`](Self::parse) does. An index may have very many others.
     pub fn parse_distribution(text: &str, distribution: &str) -> Self {
         let is_wanted = |line: &&str| line.split(';').next() == Some(distribution);
-        Self { entries: text.lines().filter(is_wanted).filter_map(IndexEntry::parse).collect() }
+        Self { entries: lines(text).filter(is_wanted).filter_map(IndexEntry::parse).collect() }
     }
 
     /// Reads an index of any server. Lines that a stock template could not use either are left out and counted.
     pub fn parse(text: &str) -> (Self, usize) {
         let (mut entries, mut skipped) = (Vec::new(), 0);
-        for line in text.lines() {
+        for line in lines(text) {
             match IndexEntry::parse(line) {
                 Some(entry) => entries.push(entry),
                 None => skipped += 1,
@@ -98,6 +98,15 @@ pub struct IndexLine<'a> {
     pub variant: &'a str,
     pub build: &'a str,
     pub path: &'a str,
+}
+
+/// The lines of an index, of which there may be very many. A line may end in `\r\n`.
+pub fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut start = 0;
+    let ends = memchr::memchr_iter(b'\n', text.as_bytes())
+        .chain((!text.is_empty() && !text.ends_with('\n')).then_some(text.len()));
+    let lines = ends.map(move |end| text.get(std::mem::replace(&mut start, end + 1)..end).unwrap_or_default());
+    lines.map(|line| line.strip_suffix('\r').unwrap_or(line))
 }
 
 impl<'a> IndexLine<'a> {
@@ -175,6 +184,13 @@ mod tests {
     use super::*;
 
     const LINE: &str = "alpine;3.20;amd64;default;20261120_07:42;/images/alpine/3.20/amd64/default/20261120_07:42/";
+
+    #[test]
+    fn lines_are_those_of_the_standard_library() {
+        for text in ["", "\n", "a", "a\n", "a\r\nb", "\n\nc\r\n\n", "é\nü"] {
+            assert_eq!(lines(text).collect::<Vec<_>>(), text.lines().collect::<Vec<_>>(), "{text:?}");
+        }
+    }
 
     #[test]
     fn a_line_is_read_and_written_back() {

@@ -74,7 +74,9 @@ impl Table {
     /// Writes these lines, many at once.
     pub fn write_to(&self, sink: &mut dyn Write) -> io::Result<()> {
         let mut lines = String::with_capacity(AT_ONCE_BYTES * 2);
-        let mut cells = self.text.lines();
+        let (mut start, text) = (0, self.text.as_str());
+        let mut cells = memchr::memchr_iter(b'\n', text.as_bytes())
+            .map(|end| text.get(std::mem::replace(&mut start, end + 1)..end).unwrap_or_default());
         for _ in 0..self.rows {
             let mut blanks = 0;
             for (width, cell) in self.widths.iter().zip(cells.by_ref()) {

@@ -136,10 +136,11 @@ impl Fetcher {
         if response.status() != StatusCode::OK {
             return Err(response::unusable(address, &response, "status 200"));
         }
-        if response.content_length().is_some_and(|length| length > max_bytes) {
+        let announced = response.content_length();
+        if announced.is_some_and(|length| length > max_bytes) {
             return Err(too_large());
         }
-        let mut document = Vec::new();
+        let mut document = Vec::with_capacity(announced.and_then(|length| length.try_into().ok()).unwrap_or_default());
         let mut body = Body::new(response, address, &self.limits);
         while let Some(chunk) = body.chunk().await? {
             if (document.len() + chunk.len()) as u64 > max_bytes {
