@@ -24,21 +24,21 @@ pub struct Listed<'a> {
 pub fn show_index(text: &str, pattern: Option<&Pattern>, show: &mut dyn FnMut(Listed<'_>)) -> Vec<String> {
     let mut places: Vec<Place<'_>> = lines(text).filter_map(Place::of).collect();
     // Most servers write them in order, each image once.
-    if !places.is_sorted_by(|one, other| one.image() < other.image()) {
+    if !places.iter().map(Place::image).is_sorted_by(|one, other| one < other) {
         places.sort_by(|one, other| one.image().cmp(&other.image()));
         // Of the lines of one image the first counts.
         places.dedup_by(|one, other| one.image() == other.image());
     }
     let (mut id, mut is_empty) = (String::new(), true);
     for place in &places {
-        let (distribution, release, arch, variant) = place.image();
+        let ([distribution, release, variant, newest], arch) = (place.fields(), place.arch);
         id.clear();
         for part in [distribution, "/", release, "/", arch.as_str(), "/", variant] {
             id.push_str(part);
         }
-        if pattern.is_none_or(|pattern| pattern.matches(&id, place.image(), &[])) {
+        if pattern.is_none_or(|pattern| pattern.matches(&id, (distribution, release, arch, variant), &[])) {
             is_empty = false;
-            show(Listed { image: &id, newest: place.field(4), size_bytes: None, aliases: &[] });
+            show(Listed { image: &id, newest, size_bytes: None, aliases: &[] });
         }
     }
     let Some(pattern) = pattern.filter(|_| is_empty) else { return Vec::new() };
@@ -61,14 +61,21 @@ impl<'a> Place<'a> {
         Some(Self { line, lengths, arch: arch.parse().ok()? })
     }
 
-    fn field(&self, number: usize) -> &'a str {
-        let mut lengths = self.lengths.iter().map(|length| usize::from(*length));
-        let start: usize = lengths.by_ref().take(number).map(|length| length + 1).sum();
-        self.line.get(start..start + lengths.next().unwrap_or(0)).unwrap_or_default()
+    /// The distribution, the release, the variant and the build.
+    fn fields(&self) -> [&'a str; 4] {
+        let mut rest = self.line;
+        let fields = self.lengths.map(|length| {
+            let (field, others) = rest.split_at_checked(usize::from(length)).unwrap_or_default();
+            rest = others.get(1..).unwrap_or_default();
+            field
+        });
+        let [distribution, release, _, variant, build] = fields;
+        [distribution, release, variant, build]
     }
 
     fn image(&self) -> (&'a str, &'a str, Arch, &'a str) {
-        (self.field(0), self.field(1), self.arch, self.field(3))
+        let [distribution, release, variant, _] = self.fields();
+        (distribution, release, self.arch, variant)
     }
 
     fn id(&self) -> Option<ImageId> {
