@@ -24,7 +24,7 @@ const ATTACKS: &[(&str, Attack, &str)] = &[
     ("rollback", rollback, "the index was rolled back"),
     ("freeze", freeze, "the index expired"),
     ("mix and match", mix_and_match, "is not the file the signed index names"),
-    ("an endless index", endless_index, "is larger than 1048576 bytes"),
+    ("an endless index", endless_index, "is larger than 16777216 bytes"),
     ("an endless rootfs", endless_rootfs, "has the wrong size"),
     ("a stranger's key", strangers_key, "is signed by a key that is not pinned"),
     ("a stranger's certificate", strangers_certificate, "is signed by a key that is not pinned"),
@@ -114,7 +114,7 @@ fn mix_and_match(server: &mut Server, host: &Host) {
 }
 
 fn endless_index(server: &mut Server, _: &Host) {
-    server.put(layout::SIGNED_INDEX, vec![b'-'; 8 << 20]);
+    server.put(layout::SIGNED_INDEX, vec![b'-'; 32 << 20]);
 }
 
 fn endless_rootfs(server: &mut Server, _: &Host) {
