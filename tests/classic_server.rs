@@ -132,7 +132,7 @@ fn its_images_are_listed_shown_fetched_and_kept_and_the_trust_is_said_each_time(
     host.run(&format!("fetch debian/bookworm@{BUILD} --offline {source}")).succeeds();
     // It knows no short names, but what begins with this one.
     let said = host.run(&format!("fetch debian {source}"));
-    said.fails_with(1, "did you mean `debian/bookworm`?");
+    said.fails_with(1, "did you mean `debian/bookworm`");
     let requests = server.requests();
     let count = |end: &str| requests.iter().filter(|path| path.ends_with(end)).count();
     // No level but the newest is tried before the index that has none.

@@ -1,4 +1,5 @@
 use std::io::{self, BufRead, BufReader, Read};
+use std::time::{Duration, Instant};
 
 use xz2::stream::{Action, Error, MtStreamBuilder, Status, Stream};
 
@@ -36,6 +37,8 @@ pub struct Decoder<R> {
     input: BufReader<R>,
     limits: DecodeLimits,
     state: State,
+    /// The input had to be waited for.
+    is_slow: bool,
     /// Nothing is decoded that was not handed out, as far as one can tell without waiting.
     is_drained: bool,
     /// The input has ended, and liblzma was told so.
@@ -56,7 +59,7 @@ impl<R: Read> Decoder<R> {
     pub fn new(input: R, limits: &DecodeLimits) -> io::Result<Self> {
         let state = State::Stream(Box::new(new_stream(limits)?));
         let input = BufReader::with_capacity(INPUT_BYTES, input);
-        Ok(Self { input, limits: limits.clone(), state, is_drained: true, is_ending: false })
+        Ok(Self { input, limits: limits.clone(), state, is_slow: false, is_drained: true, is_ending: false })
     }
 }
 
@@ -85,9 +88,15 @@ impl<R: Read> Read for Decoder<R> {
                     }
                 }
                 State::Stream(stream) => {
-                    // Input may come slowly. What other threads have decoded is not kept waiting for it.
-                    let is_draining = self.input.buffer().is_empty() && !self.is_drained && !self.is_ending;
+                    // Where input comes slowly, what other threads have decoded is not kept waiting for it. Elsewhere
+                    // the threads get all they can take, as only then several blocks are decoded at a time.
+                    let is_empty = self.input.buffer().is_empty();
+                    let is_draining = is_empty && self.is_slow && !self.is_drained && !self.is_ending;
+                    let began = Instant::now();
                     let input = if is_draining { &[] } else { self.input.fill_buf()? };
+                    if is_empty && !is_draining {
+                        self.is_slow = began.elapsed() > PATIENCE;
+                    }
                     self.is_ending |= !is_draining && input.is_empty();
                     let (read_before, written_before) = (stream.total_in(), stream.total_out());
                     let action = if self.is_ending { Action::Finish } else { Action::Run };
@@ -122,7 +131,7 @@ fn new_stream(limits: &DecodeLimits) -> io::Result<Stream> {
     // A call that neither makes nor takes bytes only waited; liblzma tells when none ever will.
     let stream = MtStreamBuilder::new()
         .threads(limits.threads)
-        .timeout_ms(PATIENCE_MS)
+        .timeout_ms(PATIENCE.as_millis().try_into().unwrap_or(1))
         .memlimit_threading(limits.parallel_bytes.min(limits.memory_bytes))
         .memlimit_stop(limits.memory_bytes)
         .decoder()?;
@@ -142,7 +151,7 @@ fn invalid(message: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
-/// How long to wait for other threads before more input is looked for.
-const PATIENCE_MS: u32 = 1;
+/// How long to wait for other threads before more input is looked for, and for input before it counts as slow.
+const PATIENCE: Duration = Duration::from_millis(1);
 const INPUT_BYTES: usize = 256 << 10;
 const MEMORY_BYTES: u64 = 512 << 20;
