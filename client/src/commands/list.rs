@@ -1,5 +1,6 @@
 //! `rootcellar list`
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use formats::digest::{FileDigest, Sha256};
@@ -139,11 +140,11 @@ impl BuildRow {
         Self { serial, size_bytes, cache_expiry, rootfs, metadata, tar }
     }
 
-    pub(super) fn size(&self) -> String {
+    pub(super) fn size(&self) -> Cow<'static, str> {
         size(self.size_bytes)
     }
 }
 
-fn size(bytes: Option<u64>) -> String {
-    bytes.map_or_else(|| "-".to_owned(), human::bytes)
+fn size(bytes: Option<u64>) -> Cow<'static, str> {
+    bytes.map_or(Cow::Borrowed("-"), |bytes| Cow::Owned(human::bytes(bytes)))
 }

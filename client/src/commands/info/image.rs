@@ -28,7 +28,7 @@ pub(crate) fn show(wanted: &ImageSpec, source: &SourceArgs, context: &Context) -
     }
     let mut table = Table::new(["BUILD", "SIZE", "CACHE EXPIRY"]);
     for build in &row.builds {
-        table.row([&build.serial, &build.size(), build.cache_expiry.as_deref().unwrap_or("-")]);
+        table.row([build.serial.as_str(), &build.size(), build.cache_expiry.as_deref().unwrap_or("-")]);
     }
     context.printer.listing(context.format, &table, &row);
     Ok(ExitStatus::Done)
