@@ -140,7 +140,8 @@ mod tests {
             decoded.set(decoded.get() + count as u64);
         }
         assert_eq!(decoded.get(), plain.len() as u64);
-        assert!(behind.get() < 512 << 10, "{} bytes behind", behind.get());
+        // Without that it would be nearly all of it. A busy machine may take a while for a piece.
+        assert!(behind.get() < 2 << 20, "{} bytes behind", behind.get());
     }
 
     #[test]
