@@ -12,7 +12,6 @@ mod stock;
 
 use std::fs::File;
 use std::path::Path;
-use std::string::FromUtf8Error;
 
 use formats::compat::{CompatLevel, Mode};
 use formats::image::{ImageId, ImageQuery};
@@ -21,10 +20,10 @@ use formats::layout;
 use formats::metadata::LxcMetadata;
 use formats::time::{Span, Timestamp};
 use formats::verified::PastValidity;
-use transfer::TransferError;
+use transfer::{Sink, TransferError};
 
 use crate::cache::{Cache, CachedBuild, CurrentBuild, Entry};
-use crate::catalog::{Build, Catalog, Listed, Pattern, show_index};
+use crate::catalog::{Build, Catalog, IndexListing, Pattern, Shown, Viewer};
 use crate::files::{Lock, Owner};
 use crate::narrator::{Narrator, Step};
 use crate::remote::Trust;
@@ -162,18 +161,14 @@ impl Source<'_> {
         Ok(acquired)
     }
 
-    /// Shows the images of the server, as [`catalog`](Self::catalog) has them. Where there are none, it returns names that
-    /// may have been meant.
-    pub fn show(
-        &self,
-        pattern: Option<&Pattern>,
-        show: &mut dyn FnMut(Listed<'_>),
-    ) -> Result<Vec<String>, AcquireError> {
-        if self.repository.origin().trust == Trust::Tls {
-            Ok(show_index(&self.classic_text()?, pattern, show))
-        } else {
-            Ok(self.catalog(None)?.show(pattern, show))
+    /// Shows the images of the server, as [`catalog`](Self::catalog) has them.
+    pub fn show(&self, pattern: Option<&Pattern>, viewer: &mut dyn Viewer) -> Result<Shown, AcquireError> {
+        if self.repository.origin().trust != Trust::Tls {
+            return Ok(self.catalog(None)?.show(pattern, viewer));
         }
+        let mut listing = IndexListing::new(pattern, viewer);
+        self.classic_document(&mut listing)?;
+        Ok(listing.finish())
     }
 
     /// The images of the server, checked as far as its trust goes.
@@ -196,25 +191,27 @@ impl Source<'_> {
 
     /// The classic index for the newest compat level, or the one without a level where a server has no other. Only
     /// its absence leads to the older one: a failure must not.
-    fn classic_text(&self) -> Result<String, AcquireError> {
+    fn classic_document(&self, sink: &mut dyn Sink) -> Result<(), AcquireError> {
         let url = &self.repository.origin().url;
         if !url.is_https() {
             return Err(RepositoryError::NothingVouches { url: url.to_string() }.into());
         }
-        let fetch =
-            |level| self.repository.document(&layout::index(self.mode, level), self.repository.document_limit());
-        let bytes = match fetch(Some(CompatLevel::NEWEST)) {
+        let mut fetch = |level| {
+            let path = layout::index(self.mode, level);
+            self.repository.document_into(&path, self.repository.document_limit(), sink)
+        };
+        let outcome = match fetch(Some(CompatLevel::NEWEST)) {
             Err(TransferError::NotFound { .. }) => fetch(None),
             other => other,
         };
-        let bytes = bytes.map_err(RepositoryError::from)?;
-        let lossy = |error: FromUtf8Error| String::from_utf8_lossy(error.as_bytes()).into_owned();
-        Ok(String::from_utf8(bytes).unwrap_or_else(lossy))
+        Ok(outcome.map_err(RepositoryError::from)?)
     }
 
     /// The classic index, or no more than the lines of a distribution if it has any.
     fn classic_index(&self, distribution: Option<&str>) -> Result<Index, AcquireError> {
-        let text = self.classic_text()?;
+        let mut bytes = Vec::new();
+        self.classic_document(&mut bytes)?;
+        let text = String::from_utf8_lossy(&bytes);
         if let Some(distribution) = distribution {
             let index = Index::parse_distribution(&text, distribution);
             if !index.entries.is_empty() {

@@ -17,7 +17,7 @@ use formats::verified::Verified;
 
 use crate::caller::Caller;
 
-pub use listing::{Listed, show_index};
+pub use listing::{IndexListing, Listed, Shown, Viewer};
 pub use pattern::Pattern;
 
 /// The images of a server: from products files that its signed index names, or from a classic index that nothing but

@@ -11,7 +11,7 @@ use formats::streams::{ProductsEntry, StreamsIndex};
 use formats::time::Timestamp;
 use formats::verified::{self, Keyring, PastValidity, Refusal, Verified};
 use tokio::runtime::Runtime;
-use transfer::{Fetcher, FetcherOptions, Reporter, SetupError, TransferError};
+use transfer::{Fetcher, FetcherOptions, Reporter, SetupError, Sink, TransferError};
 
 use crate::caller::Caller;
 use crate::catalog::Catalog;
@@ -44,12 +44,19 @@ impl Repository {
 
     /// A document of the channel.
     pub fn document(&self, path: &str, max_bytes: u64) -> Result<Vec<u8>, TransferError> {
-        let outcome = self.runtime.block_on(self.fetcher.document(&self.origin.address(path), max_bytes));
+        let mut document = Vec::new();
+        self.document_into(path, max_bytes, &mut document)?;
+        Ok(document)
+    }
+
+    /// A document of the channel, handed over while it arrives.
+    pub fn document_into(&self, path: &str, max_bytes: u64, sink: &mut dyn Sink) -> Result<(), TransferError> {
+        let outcome = self.runtime.block_on(self.fetcher.document_into(&self.origin.address(path), max_bytes, sink));
         match &outcome {
-            Ok(bytes) => tracing::debug!(size_bytes = bytes.len(), "fetched the document `{path}`"),
+            Ok(size_bytes) => tracing::debug!(size_bytes, "fetched the document `{path}`"),
             Err(error) => tracing::debug!("no document `{path}`: {error}"),
         }
-        outcome
+        outcome.map(drop)
     }
 
     /// The largest document that is not signed.
@@ -240,6 +247,7 @@ fn transfer_hint(error: &TransferError, caller: Caller) -> Option<String> {
         | TransferError::Refused { .. }
         | TransferError::BadResponse { .. }
         | TransferError::TooLarge { .. }
+        | TransferError::Client(_)
         | TransferError::Redirect { .. }
         | TransferError::Storage { .. } => None,
     }
@@ -254,6 +262,7 @@ pub fn is_transfer_failure(error: &TransferError) -> bool {
         | TransferError::Connect { .. }
         | TransferError::Interrupted { .. }
         | TransferError::NoSpace { .. }
+        | TransferError::Client(_)
         | TransferError::Storage { .. } => true,
         TransferError::Url { .. }
         | TransferError::NotFound { .. }

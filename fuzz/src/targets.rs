@@ -28,7 +28,7 @@ use formats::verified::{
     Keyring, Memory, PastValidity, Refusal, Verified, claimed_issuers, verify_index, verify_products,
 };
 use rootcellar::acquire::patched;
-use rootcellar::catalog::Catalog;
+use rootcellar::catalog::{Catalog, Listed, Viewer};
 use rootcellar::container::policy::{check_config, check_fstab};
 
 /// What a target does with any bytes.
@@ -234,9 +234,20 @@ pub fn signed_streams(bytes: &[u8]) {
     let index = signed(&serde_json::to_vec(&index).expect("our own JSON")).expect("a good index");
     let Ok(products) = verify_products(&index, path, bytes) else { return };
     let catalog = Catalog::of_products(&[products]);
-    catalog.show(None, &mut |listed| assert!(listed.image.split('/').count() == 4 && !listed.image.contains("..")));
+    catalog.show(None, &mut Suspicious);
     for build in catalog.images.iter().flat_map(|image| &image.builds) {
         assert!(!build.name.as_str().contains('/'));
+    }
+}
+
+/// Looks whether a listing could lead astray.
+struct Suspicious;
+
+impl Viewer for Suspicious {
+    fn begin(&mut self) {}
+
+    fn show(&mut self, listed: Listed<'_>) {
+        assert!(listed.image.split('/').count() == 4 && !listed.image.contains(".."));
     }
 }
 

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::str::FromStr;
 
 use formats::digest::{FileDigest, Sha256};
+use formats::image::ImageId;
 use formats::name::{Name, ParseNameError};
 use serde::Serialize;
 use terminal::{ExitStatus, OutputFormat, Table, human};
 
 use super::{CommandError, SourceArgs};
 use crate::caller::Caller;
-use crate::catalog::{Build, Image, Listed, NotFound, Pattern};
+use crate::catalog::{Build, Image, Listed, NotFound, Pattern, Viewer};
 use crate::config::Config;
 use crate::context::Context;
 
@@ -84,28 +85,47 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
     let origin = args.source.origin(&Config::load(&context.directories)?, remote)?;
     let server = origin.url.to_string();
     let pattern = args.pattern.as_ref().and_then(|spec| spec.pattern.as_ref());
-    let mut table = Table::new(["IMAGE", "BUILD", "SIZE", "ALIASES"]);
-    let (mut rows, mut count) = (Vec::new(), 0_usize);
+    let (mut images, mut rows) = (Images::none(), Vec::new());
     let near = match context.format {
         OutputFormat::Json => {
             let catalog = args.source.with(context, origin, |source| Ok(source.catalog(None)?))?;
             rows.extend(catalog.listing(pattern).map(Row::of));
-            count = rows.len();
-            pattern.filter(|_| count == 0).map(|pattern| catalog.near(pattern.text())).unwrap_or_default()
+            pattern.filter(|_| rows.is_empty()).map(|pattern| catalog.near(pattern.text())).unwrap_or_default()
         }
         OutputFormat::Text => {
-            let mut show = |one: Listed<'_>| {
-                count += 1;
-                table.row([one.image, one.newest, &size(one.size_bytes), &one.aliases.join(", ")]);
-            };
-            args.source.with(context, origin, |source| Ok(source.show(pattern, &mut show)?))?
+            let shown = args.source.with(context, origin, |source| Ok(source.show(pattern, &mut images)?))?;
+            if !shown.is_sorted {
+                images.table.sort_unique_by_key(|id| id.parse::<ImageId>().ok());
+            }
+            shown.near
         }
     };
-    context.printer.listing(context.format, &table, &rows);
-    if count == 0 {
+    context.printer.listing(context.format, &images.table, &rows);
+    if rows.is_empty() && images.table.is_empty() {
         context.printer.warn(nothing(&server, pattern, near));
     }
     Ok(ExitStatus::Done)
+}
+
+/// The table of the images.
+struct Images {
+    table: Table,
+}
+
+impl Images {
+    fn none() -> Self {
+        Self { table: Table::new(["IMAGE", "BUILD", "SIZE", "ALIASES"]) }
+    }
+}
+
+impl Viewer for Images {
+    fn begin(&mut self) {
+        *self = Self::none();
+    }
+
+    fn show(&mut self, one: Listed<'_>) {
+        self.table.row([one.image, one.newest, &size(one.size_bytes), &one.aliases.join(", ")]);
+    }
 }
 
 /// That there is nothing to list is no failure, but an empty table alone would leave people wondering.

@@ -47,6 +47,21 @@ fn everything_works_through_it_and_the_trust_is_said_each_time() {
 }
 
 #[test]
+fn an_index_that_is_not_in_order_is_listed_in_order_and_each_image_once() {
+    let (server, host, _) = added();
+    let line = |image: &str, build: &str| format!("{image};default;{build};/images/x/\n");
+    let index = [line("void;1;amd64", "1"), line("alpine;3;x86_64", "2"), line("alpine;3;amd64", "1")].concat();
+    for (_, content) in server.files.lock().unwrap().iter_mut().filter(|(path, _)| path.starts_with("meta/")) {
+        *content = index.clone().into_bytes();
+    }
+    let listed = host.run("list").succeeds().stdout;
+    let rows: Vec<Vec<&str>> = listed.lines().skip(1).map(|row| row.split_whitespace().take(2).collect()).collect();
+    assert_eq!(rows, [["alpine/3/amd64/default", "2"], ["void/1/amd64/default", "1"]]);
+    let json: serde_json::Value = serde_json::from_str(&host.run("list --format json").succeeds().stdout).unwrap();
+    assert_eq!((&json[0]["image"], &json[1]["image"]), (&rows[0][0].into(), &rows[1][0].into()));
+}
+
+#[test]
 fn it_is_not_stored_without_tls_or_without_images_or_together_with_a_key() {
     let (server, host, encrypted) = world();
     host.run(&format!("remote add classic {} --trust-tls", server.url())).refuses("nothing vouches");

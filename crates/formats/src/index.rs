@@ -112,16 +112,21 @@ pub fn lines(text: &str) -> impl Iterator<Item = &str> {
 impl<'a> IndexLine<'a> {
     /// The fields of a line, if a stock template could use it.
     pub fn parse(line: &'a str) -> Option<Self> {
-        let mut start = 0;
-        // The end of the line ends the last field.
-        let ends = memchr::memchr_iter(b';', line.as_bytes()).chain([line.len()]);
-        let mut fields = ends.map(|end| line.get(std::mem::replace(&mut start, end + 1)..end).unwrap_or_default());
-        let mut next = |is_usable: fn(&str) -> bool| fields.next().filter(|field| is_usable(field));
-        let (distribution, release) = (next(is_name)?, next(is_name)?);
-        let (arch, variant) = (next(is_name)?, next(is_name)?);
-        let (build, path) = (next(is_build_name)?, next(is_build_path)?);
-        fields.next().is_none().then_some(Self { distribution, release, arch, variant, build, path })
+        let (distribution, rest) = first_field(line, is_name)?;
+        let (release, rest) = first_field(rest, is_name)?;
+        let (arch, rest) = first_field(rest, is_name)?;
+        let (variant, rest) = first_field(rest, is_name)?;
+        let (build, path) = first_field(rest, is_build_name)?;
+        // A path has no semicolon, so this was the last field.
+        is_build_path(path).then_some(Self { distribution, release, arch, variant, build, path })
     }
+}
+
+/// The field at the start of a line, and what follows it. It is so short that to look at each byte is the fastest way.
+fn first_field(line: &str, is_usable: fn(&str) -> bool) -> Option<(&str, &str)> {
+    let end = line.bytes().position(|byte| byte == b';')?;
+    let (field, rest) = (line.get(..end)?, line.get(end + 1..)?);
+    is_usable(field).then_some((field, rest))
 }
 
 impl fmt::Display for IndexEntry {

@@ -58,6 +58,31 @@ impl Table {
         self.rows += 1;
     }
 
+    /// Orders the rows by what `key` makes of their first values. Of those with the same key the first stays.
+    pub fn sort_unique_by_key<K: Ord>(&mut self, key: impl Fn(&str) -> K) {
+        let mut rows = self.split();
+        let header = rows.next().unwrap_or_default();
+        let first = |row: &str| key(row.split('\n').next().unwrap_or_default());
+        let mut rows: Vec<(K, &str)> = rows.map(|row| (first(row), row)).collect();
+        rows.sort_by(|(one, _), (other, _)| one.cmp(other));
+        rows.dedup_by(|(one, _), (other, _)| one == other);
+        let count = 1 + rows.len();
+        let text = [header].into_iter().chain(rows.into_iter().map(|(_, row)| row)).collect();
+        (self.text, self.rows) = (text, count);
+    }
+
+    /// The header and the rows, each with all its cells.
+    fn split(&self) -> impl Iterator<Item = &str> {
+        let mut rest = self.text.as_str();
+        (0..self.rows).map(move |_| {
+            let ends = memchr::memchr_iter(b'\n', rest.as_bytes());
+            let end = ends.take(self.widths.len()).last().map_or(rest.len(), |end| end + 1);
+            let (row, others) = rest.split_at_checked(end).unwrap_or_default();
+            rest = others;
+            row
+        })
+    }
+
     /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.rows <= 1
@@ -128,6 +153,16 @@ mod tests {
                 "日本                         x              y",
             ]
         );
+    }
+
+    #[test]
+    fn rows_are_ordered_by_a_key_and_each_key_has_one() {
+        let mut table = Table::new(["N", "WHAT"]);
+        for row in [["10", "ten"], ["9", "nine"], ["10", "again"], ["1", ""]] {
+            table.row(row);
+        }
+        table.sort_unique_by_key(|value| value.parse::<u8>().unwrap());
+        assert_eq!(table.text().lines().collect::<Vec<_>>(), ["N   WHAT", "1", "9   nine", "10  ten"]);
     }
 
     #[test]

@@ -48,6 +48,9 @@ pub enum TransferError {
     /// The certificate of the server is not trusted, or there is no common ground for encryption.
     #[error("cannot make a trusted connection to the server of `{url}`")]
     Tls { url: String, source: Cause },
+    /// The HTTP client cannot be set up.
+    #[error("cannot set up the HTTP client")]
+    Client(#[source] reqwest::Error),
     /// There is no connection to the server.
     #[error("cannot connect to the server of `{url}`")]
     Connect { url: String, source: Cause },
@@ -82,6 +85,7 @@ impl TransferError {
             | Self::WrongSize { .. }
             | Self::WrongDigest { .. }
             | Self::Tls { .. }
+            | Self::Client(_)
             | Self::Redirect { .. }
             | Self::NoSpace { .. }
             | Self::Storage { .. } => false,
@@ -175,7 +179,4 @@ pub enum SetupError {
     /// The given certificates cannot be used.
     #[error("cannot use the certificates to trust")]
     Verifier(#[from] rustls::client::VerifierBuilderError),
-    /// The HTTP client cannot be set up.
-    #[error("cannot set up the HTTP client")]
-    Client(#[from] reqwest::Error),
 }

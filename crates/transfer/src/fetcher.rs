@@ -5,18 +5,20 @@ use std::path::{Path, PathBuf};
 
 use formats::digest::FileDigest;
 use reqwest::header::RANGE;
-use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode};
 use tokio::time::timeout;
 
 use crate::address::Address;
 use crate::body::Body;
+use crate::clients::{Clients, Kind};
 use crate::download::Download;
 use crate::error::{SetupError, TransferError};
 use crate::limits::Limits;
 use crate::partial::Partial;
 use crate::patience::Patience;
 use crate::reporter::Reporter;
-use crate::{redirect, response, trust};
+use crate::sink::Sink;
+use crate::{response, trust};
 
 /// How a [`Fetcher`] behaves.
 #[derive(Clone, Debug)]
@@ -45,32 +47,14 @@ impl Default for FetcherOptions {
 #[derive(Clone)]
 pub struct Fetcher {
     limits: Limits,
-    proxied: Clients,
-    direct: Clients,
-}
-
-/// Documents may come compressed. Files never do: a range of a compressed body is no range of the file.
-#[derive(Clone)]
-struct Clients {
-    documents: Client,
-    files: Client,
+    clients: Clients,
 }
 
 impl Fetcher {
-    /// A fetcher; reads the trusted certificates.
+    /// A fetcher; reads the certificates of `ca_file`.
     pub fn new(options: FetcherOptions) -> Result<Self, SetupError> {
         let tls = trust::client_config(options.ca_file.as_deref(), options.ca_only)?;
-        let builder = || {
-            Client::builder()
-                .tls_backend_preconfigured(tls.clone())
-                .user_agent(&options.user_agent)
-                .connect_timeout(options.limits.connect_timeout)
-                .redirect(redirect::policy(options.limits.redirects))
-                .referer(false)
-        };
-        let proxied = Clients::new(builder)?;
-        let direct = Clients::new(|| builder().no_proxy())?;
-        Ok(Self { limits: options.limits, proxied, direct })
+        Ok(Self { limits: options.limits.clone(), clients: Clients::new(tls, options) })
     }
 
     /// The limits it keeps.
@@ -80,11 +64,23 @@ impl Fetcher {
 
     /// A small document of at most `max_bytes`, counted after decompression. Failures that may pass are repeated.
     pub async fn document(&self, url: &str, max_bytes: u64) -> Result<Vec<u8>, TransferError> {
+        let mut document = Vec::new();
+        self.document_into(url, max_bytes, &mut document).await?;
+        Ok(document)
+    }
+
+    /// The same, handed over while it arrives. Returns its size in bytes.
+    pub async fn document_into<S: Sink + ?Sized>(
+        &self,
+        url: &str,
+        max_bytes: u64,
+        sink: &mut S,
+    ) -> Result<u64, TransferError> {
         let address = Address::parse(url)?;
         let mut patience = Patience::new(&self.limits);
         loop {
-            match self.read_document(&address, max_bytes).await {
-                Ok(document) => return Ok(document),
+            match self.read_document(&address, max_bytes, sink).await {
+                Ok(size_bytes) => return Ok(size_bytes),
                 Err(error) => patience.after(error).await?,
             }
         }
@@ -95,7 +91,7 @@ impl Fetcher {
         let address = Address::parse(url)?;
         let mut patience = Patience::new(&self.limits);
         loop {
-            let request = self.clients(&address).files.head(address.url().clone());
+            let request = self.clients.client(Kind::File, &address)?.head(address.url().clone());
             match self.send(&address, request).await {
                 Ok(response) => return Ok(response::length(&response)),
                 // A server that knows no HEAD may still know the file.
@@ -127,12 +123,17 @@ impl Fetcher {
 
     /// The head of the answer to a request for a file, from byte `from` on.
     pub(crate) async fn request_file(&self, address: &Address, from: u64) -> Result<Response, TransferError> {
-        self.request(&self.clients(address).files, address, from).await
+        self.request(Kind::File, address, from).await
     }
 
-    async fn read_document(&self, address: &Address, max_bytes: u64) -> Result<Vec<u8>, TransferError> {
+    async fn read_document<S: Sink + ?Sized>(
+        &self,
+        address: &Address,
+        max_bytes: u64,
+        sink: &mut S,
+    ) -> Result<u64, TransferError> {
         let too_large = || TransferError::TooLarge { url: address.shown(), what: "document", limit: max_bytes };
-        let response = self.request(&self.clients(address).documents, address, 0).await?;
+        let response = self.request(Kind::Document, address, 0).await?;
         if response.status() != StatusCode::OK {
             return Err(response::unusable(address, &response, "status 200"));
         }
@@ -140,19 +141,21 @@ impl Fetcher {
         if announced.is_some_and(|length| length > max_bytes) {
             return Err(too_large());
         }
-        let mut document = Vec::with_capacity(announced.and_then(|length| length.try_into().ok()).unwrap_or_default());
+        sink.begin(announced);
         let mut body = Body::new(response, address, &self.limits);
+        let mut size_bytes = 0;
         while let Some(chunk) = body.chunk().await? {
-            if (document.len() + chunk.len()) as u64 > max_bytes {
+            size_bytes += chunk.len() as u64;
+            if size_bytes > max_bytes {
                 return Err(too_large());
             }
-            document.extend_from_slice(&chunk);
+            sink.take(&chunk);
         }
-        Ok(document)
+        Ok(size_bytes)
     }
 
-    async fn request(&self, client: &Client, address: &Address, from: u64) -> Result<Response, TransferError> {
-        let mut request = client.get(address.url().clone());
+    async fn request(&self, kind: Kind, address: &Address, from: u64) -> Result<Response, TransferError> {
+        let mut request = self.clients.client(kind, address)?.get(address.url().clone());
         if from > 0 {
             request = request.header(RANGE, format!("bytes={from}-"));
         }
@@ -167,16 +170,6 @@ impl Fetcher {
             Ok(Err(error)) => Err(TransferError::of_request(address, &error, connect_timeout)),
             Err(_) => Err(TransferError::TimedOut { url: address.shown(), after: longest }),
         }
-    }
-
-    fn clients(&self, address: &Address) -> &Clients {
-        if address.is_loopback() { &self.direct } else { &self.proxied }
-    }
-}
-
-impl Clients {
-    fn new(builder: impl Fn() -> ClientBuilder) -> Result<Self, SetupError> {
-        Ok(Self { documents: builder().build()?, files: builder().no_gzip().build()? })
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Fetcher::document        a small document, capped, in memory
+//! Fetcher::document_into   one that a Sink reads while it arrives
 //! Fetcher::file            a file of known size and sha256: url → partial → verified → done
 //! Fetcher::unvouched_file  a file that only TLS speaks for
 //! Fetcher::size            how large a file is
@@ -12,6 +13,7 @@
 
 mod address;
 mod body;
+mod clients;
 mod download;
 mod error;
 mod fetcher;
@@ -21,6 +23,7 @@ mod patience;
 mod redirect;
 mod reporter;
 mod response;
+mod sink;
 mod trust;
 mod unvouched;
 
@@ -28,3 +31,4 @@ pub use error::{Cause, SetupError, TransferError};
 pub use fetcher::{Fetcher, FetcherOptions};
 pub use limits::Limits;
 pub use reporter::{NoReporter, Reporter};
+pub use sink::Sink;
