@@ -32,6 +32,20 @@ fn every_target_survives_its_seeds_and_thousands_of_changed_ones() {
     }
 }
 
+/// `fuzz/run.sh` names a directory, from which the fuzzer begins.
+#[test]
+fn what_is_valid_is_written_where_the_fuzzer_begins() {
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = std::env::var_os("ROOTCELLAR_FUZZ_INPUTS").map_or_else(|| scratch.path().to_owned(), Into::into);
+    for (name, _) in targets::TARGETS {
+        fs::create_dir_all(directory.join(name)).unwrap();
+        for input in valid::inputs(name) {
+            fs::write(directory.join(name).join(FileDigest::of(&input).sha256.to_string()), &input).unwrap();
+        }
+        assert!(fs::read_dir(directory.join(name)).unwrap().count() > 1, "{name} begins with almost nothing");
+    }
+}
+
 /// Runs a target, and shows the input that it did not survive.
 fn survive(name: &str, target: targets::Target, input: &[u8]) {
     let outcome = std::panic::catch_unwind(|| target(input));

@@ -330,6 +330,9 @@ pub enum KeyError {
         /// The one offered.
         found: Fingerprint,
     },
+    /// A document that the cleartext framework would change.
+    #[error("a document with a carriage return cannot be signed as text: readers disagree on where its lines end")]
+    CarriageReturn,
     /// The OpenPGP library failed.
     #[error("OpenPGP: {reason}")]
     OpenPgp {

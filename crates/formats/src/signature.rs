@@ -19,7 +19,8 @@ use crate::time::Timestamp;
 /// Signs documents inline, in the cleartext framework (RFC 4880 section 7).
 pub trait SignInline {
     /// The signed form of `document`, valid from `now` until `expires`, both recorded in the signature itself: plain
-    /// gpgv refuses it afterwards. Lines of the document must be shorter than gpg's limit of 19 995 bytes.
+    /// gpgv refuses it afterwards. Lines of the document must be shorter than gpg's limit of 19 995 bytes. A document with a
+    /// carriage return, which JSON needs nowhere, is refused: its signature would not verify.
     fn sign_inline(&self, document: &[u8], now: Timestamp, expires: Timestamp) -> Result<Vec<u8>, KeyError>;
 
     /// The certificate that checks the signatures.
@@ -56,6 +57,9 @@ pub struct RepositoryKey(pub SigningKey);
 
 impl SignInline for RepositoryKey {
     fn sign_inline(&self, document: &[u8], now: Timestamp, expires: Timestamp) -> Result<Vec<u8>, KeyError> {
+        if document.contains(&b'\r') {
+            return Err(KeyError::CarriageReturn);
+        }
         let template = template(SignatureType::Text, now, Some(expires))?;
         let mut signed = Vec::new();
         let mut writer = Signer::with_template(Message::new(&mut signed), self.0.keypair(now)?, template)
@@ -135,5 +139,15 @@ mod tests {
         let signed = RepositoryKey(key).sign_inline(b"{\"serial\": 1}\n", now, now + Span::from_days(2)).unwrap();
         let text = String::from_utf8(signed).unwrap();
         assert!(text.starts_with("-----BEGIN PGP SIGNED MESSAGE-----") && text.contains("{\"serial\": 1}"), "{text}");
+    }
+
+    #[test]
+    fn a_document_whose_signature_would_not_verify_is_not_signed() {
+        let now = Timestamp::from_unix(1_795_411_320);
+        let key = RepositoryKey(SigningKey::generate_repository("test", now, Span::from_days(90)).unwrap());
+        for document in [&b"8\r\n\r"[..], b"\x0b\r", b"{}\r\n"] {
+            let outcome = key.sign_inline(document, now, now + Span::from_days(2));
+            assert!(matches!(outcome, Err(KeyError::CarriageReturn)), "{document:?}");
+        }
     }
 }
