@@ -32,6 +32,7 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
         "https_proxy, http_proxy, all_proxy, no_proxy",
         "Proxies, as curl reads them; the loopback is never asked for through one.",
     ),
+    ("NETRC", "The file with names and passwords for servers that ask for them, in place of ~/.netrc."),
     ("SSL_CERT_FILE, SSL_CERT_DIR", "The certificates that are trusted for TLS, in place of the system's."),
     (
         "XDG_CONFIG_HOME, XDG_STATE_HOME, XDG_CACHE_HOME, XDG_DATA_HOME, XDG_RUNTIME_DIR, HOME",
@@ -48,6 +49,7 @@ pub const FILES: &[(&str, &str)] = &[
         "The configuration for everybody. `rootcellar remote config-template` prints one with every key explained.",
     ),
     ("~/.config/rootcellar/client.toml", "The configuration of one user, on top of it."),
+    ("~/.netrc", "Names and passwords for servers that ask for them, as curl and wget read it."),
     (
         "/var/lib/rootcellar, ~/.local/state/rootcellar",
         "What was seen of servers; losing it loses the protection from older indexes.",

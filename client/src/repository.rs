@@ -15,6 +15,7 @@ use transfer::{Fetcher, FetcherOptions, Reporter, SetupError, TransferError};
 
 use crate::caller::Caller;
 use crate::catalog::Catalog;
+use crate::login;
 use crate::remote::{Origin, Trust};
 use crate::state::{RemoteState, StateError};
 
@@ -24,6 +25,8 @@ pub use certificate::{Introduction, introduce};
 #[derive(Debug)]
 pub struct Repository {
     origin: Origin,
+    /// The same with a name and a password, where the server is to be told who asks.
+    reached: Origin,
     fetcher: Fetcher,
     runtime: Runtime,
 }
@@ -34,7 +37,9 @@ impl Repository {
         let options = FetcherOptions { ca_file: origin.ca.clone(), ..FetcherOptions::default() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(RepositoryError::Runtime)?;
-        Ok(Self { origin, fetcher: Fetcher::new(options).map_err(Box::new)?, runtime })
+        let url = login::of_netrc(&origin.url).map_or_else(|| origin.url.clone(), |login| origin.url.as_user(&login));
+        let reached = Origin { url, ..origin.clone() };
+        Ok(Self { origin, reached, fetcher: Fetcher::new(options).map_err(Box::new)?, runtime })
     }
 
     /// Where images come from, and why they are trusted.
@@ -44,7 +49,7 @@ impl Repository {
 
     /// A document of the channel.
     pub fn document(&self, path: &str, max_bytes: u64) -> Result<Vec<u8>, TransferError> {
-        let outcome = self.runtime.block_on(self.fetcher.document(&self.origin.address(path), max_bytes));
+        let outcome = self.runtime.block_on(self.fetcher.document(&self.reached.address(path), max_bytes));
         match &outcome {
             Ok(bytes) => tracing::debug!(size_bytes = bytes.len(), "fetched the document `{path}`"),
             Err(error) => tracing::debug!("no document `{path}`: {error}"),
@@ -67,7 +72,7 @@ impl Repository {
         reporter: &dyn Reporter,
     ) -> Result<(), TransferError> {
         tracing::debug!(size_bytes = expected.size_bytes, sha256 = %expected.sha256, "fetching the file `{path}`");
-        let url = self.origin.shared_address(path.trim_start_matches('/'));
+        let url = self.reached.shared_address(path.trim_start_matches('/'));
         self.runtime.block_on(self.fetcher.file(&url, expected, partial, done, reporter))
     }
 
@@ -78,7 +83,7 @@ impl Repository {
         done: &Path,
         reporter: &dyn Reporter,
     ) -> Result<FileDigest, TransferError> {
-        let url = self.origin.shared_address(path.trim_start_matches('/'));
+        let url = self.reached.shared_address(path.trim_start_matches('/'));
         self.runtime.block_on(self.fetcher.unvouched_file(&url, done, reporter))
     }
 
@@ -236,6 +241,11 @@ fn transfer_hint(error: &TransferError, caller: Caller) -> Option<String> {
                 .to_owned(),
         ),
         TransferError::NoSpace { path, .. } => Some(caller.room(path)),
+        TransferError::Refused { status: 401, .. } => Some(
+            "it wants a name and a password: `machine HOST login USER password PASSWORD` in `~/.netrc` gives them, over \
+             https"
+                .to_owned(),
+        ),
         TransferError::Url { .. }
         | TransferError::Refused { .. }
         | TransferError::BadResponse { .. }

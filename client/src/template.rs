@@ -29,6 +29,7 @@ use crate::acquire::{AcquireError, Policy, Source};
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::directories::{Directories, DirectoryArgs};
+use crate::login;
 use crate::narrator::{Narrator, PRUNES, Step, Voice};
 use crate::remote::Trust;
 use crate::repository::Repository;
@@ -88,6 +89,9 @@ fn run(mut options: Options, printer: &Printer) -> Result<ExitStatus, TemplateEr
     let directories = directories(placement)?;
     let config = Config::load(&directories)?;
     let origin = origin::choose(&options, &config, |name| env::var(name).ok().filter(|value| !value.is_empty()))?;
+    if options.server.is_some() {
+        login::warn_of_typed(&origin.url, ", and LXC writes it into the container's configuration", printer);
+    }
     if origin.trust == Trust::Tls {
         printer.warn(format_args!(
             "no key is pinned for `{}`: nothing but its TLS certificate vouches for what it sends",

@@ -62,6 +62,9 @@ pub enum CommandError {
     /// A remote of this name exists.
     #[error("there already is a remote `{name}`")]
     RemoteExists { name: Name },
+    /// A password that would be stored where others read it.
+    #[error("the address `{url}` has a password in it, and the configuration is for others to read, too")]
+    PasswordInAddress { url: String, machine: String },
     /// Neither a container nor an image.
     #[error("`{name}` is neither a container nor an image's name")]
     NoSuchThing { name: String, source: formats::image::ParseImageIdError },
@@ -119,6 +122,9 @@ impl Advice for CommandError {
             Self::RemoteExists { name } => Some(format!(
                 "`rootcellar remote trust {name}` pins its new key, `rootcellar remote remove {name}` forgets it"
             )),
+            Self::PasswordInAddress { machine, .. } => Some(format!(
+                "give the address without, and put `machine {machine} login USER password PASSWORD` into `~/.netrc`"
+            )),
             Self::IdMap(runtime::IdMapError::NoSubordinates(_, user)) => Some(format!(
                 "root gives a user ids, 65536 that nobody else has: `usermod --add-subuids 100000-165535 --add-subgids \
                  100000-165535 {user}`"
@@ -155,6 +161,7 @@ impl Advice for CommandError {
             | Self::NobodyToAsk { .. }
             | Self::NotConfirmed { .. }
             | Self::RemoteExists { .. }
+            | Self::PasswordInAddress { .. }
             | Self::NoSuchThing { .. }
             | Self::TwoServers { .. }
             | Self::Unreadable { .. }

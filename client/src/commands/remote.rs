@@ -75,6 +75,9 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
             if Config::load(&context.directories)?.remotes.contains_key(name) {
                 return Err(CommandError::RemoteExists { name: name.clone() });
             }
+            if url.has_password() {
+                return Err(CommandError::PasswordInAddress { url: url.to_string(), machine: url.name() });
+            }
             let ca = ca.as_ref().map(std::path::absolute).transpose();
             let ca = ca.map_err(|source| CommandError::Unreadable { path: PathBuf::from("."), source })?;
             let place = Place { url: url.clone(), channel: channel.clone(), ca };

@@ -10,6 +10,7 @@ mod doctor;
 mod full_disk;
 mod hostile_images;
 mod killed;
+mod logins;
 mod manual;
 mod mapped_creates;
 mod overlap;
