@@ -102,5 +102,7 @@ const DIFFERENCES: &[&str] = &[
     "Every failure ends with 1. The stock template ends with 2 when tar fails.",
     "With --list and --help it ends with 1 when lxc-create runs it, so that no empty container is left, and with 0 \
      otherwise.",
+    "A person at a terminal who is asked for the image sees every variant, and is asked for one where there is more than \
+     the default one.",
     "A server without a pinned key is refused unless --trust-tls or the configuration does without.",
 ];

@@ -15,7 +15,7 @@ mod usage;
 
 use std::env;
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -113,11 +113,13 @@ fn run(mut options: Options, printer: &Printer) -> Result<ExitStatus, TemplateEr
     };
     if options.list || options.is_interactive() {
         narrator.tell(Step::Index);
-        listing::print(&source.catalog(None)?, &options, printer);
+        let catalog = source.catalog(None)?;
         if options.list {
+            listing::print(&catalog, &options, printer);
             return Ok(shown);
         }
-        listing::ask(&mut options, &mut io::stdin().lock(), printer)?;
+        let is_person = io::stdin().is_terminal();
+        listing::choose(&catalog, &mut options, &mut io::stdin().lock(), is_person, printer)?;
     }
     make(&options, &source, printer)
 }
