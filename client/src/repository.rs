@@ -206,6 +206,21 @@ impl RepositoryError {
         }
     }
 
+    /// Whether the server gives no answer at all: it cannot be reached, or not even for the document that everything
+    /// begins with.
+    pub fn is_silence(&self) -> bool {
+        let is_index = |url: &str| url.ends_with(layout::SIGNED_INDEX) || url.contains("/meta/1.0/index-");
+        match self {
+            Self::Transfer(TransferError::Connect { .. }) => true,
+            Self::Transfer(
+                TransferError::TimedOut { url, .. }
+                | TransferError::Unavailable { url, .. }
+                | TransferError::Interrupted { url, .. },
+            ) => is_index(url),
+            _ => false,
+        }
+    }
+
     /// Whether this machine failed, and not the data or the input.
     pub fn is_failure(&self) -> bool {
         match self {

@@ -38,6 +38,9 @@ pub enum CommandError {
     /// One of several images.
     #[error("cannot warm `{image}`")]
     NotWarmed { image: String, source: Box<Self> },
+    /// A server that is not asked again.
+    #[error("`{server}` did not answer a moment ago")]
+    Silent { server: String },
     /// The cache.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -140,7 +143,12 @@ impl Advice for CommandError {
             Self::NoSuchThing { .. } => {
                 Some("`rootcellar ls` shows the containers, `rootcellar list` the images".to_owned())
             }
-            Self::IdMap(_) | Self::Log(_) | Self::Unreadable { .. } | Self::Ask(_) | Self::Placement(_) => None,
+            Self::Silent { .. }
+            | Self::IdMap(_)
+            | Self::Log(_)
+            | Self::Unreadable { .. }
+            | Self::Ask(_)
+            | Self::Placement(_) => None,
         }
     }
 
@@ -156,7 +164,7 @@ impl Advice for CommandError {
             Self::Acquire(error) | Self::AcquireOnline(error) => error.is_failure(),
             Self::Read(error) => !error.is_bad_data(),
             Self::Create(error) => error.is_failure(),
-            Self::Cache(_) | Self::Log(_) | Self::Ask(_) | Self::Placement(_) => true,
+            Self::Cache(_) | Self::Silent { .. } | Self::Log(_) | Self::Ask(_) | Self::Placement(_) => true,
             Self::NotPinned { .. }
             | Self::NobodyToAsk { .. }
             | Self::NotConfirmed { .. }
