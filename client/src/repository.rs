@@ -87,18 +87,20 @@ impl Repository {
         self.runtime.block_on(self.fetcher.unvouched_file(&url, done, reporter))
     }
 
-    /// The newest index, checked against what is remembered, and then remembered.
+    /// The newest index, checked against what is remembered, and then remembered. `waiting` is called when another process
+    /// does that for long.
     pub fn index(
         &self,
         state: &RemoteState,
         now: Timestamp,
         past_validity: PastValidity,
+        waiting: impl FnOnce(),
     ) -> Result<Verified<StreamsIndex>, RepositoryError> {
         let Trust::Pinned(fingerprint) = &self.origin.trust else {
             return Err(RepositoryError::NothingVouches { url: self.origin.url.to_string() });
         };
         let signed = self.document(layout::SIGNED_INDEX, self.fetcher.limits().root_document_bytes)?;
-        let _lock = state.lock()?;
+        let _lock = state.lock(waiting)?;
         let memory = state.memory()?;
         let check = |certificate: &Certificate| {
             let mut keyring = Keyring::default();

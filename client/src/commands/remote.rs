@@ -14,6 +14,7 @@ use super::{CommandError, SourceArgs};
 use crate::config::{Config, ConfigFile};
 use crate::context::Context;
 use crate::files::Owner;
+use crate::narrator;
 use crate::remote::{Remote, ServerUrl, Trust, default_channel};
 use crate::repository::{Repository, RepositoryError};
 use crate::state::RemoteState;
@@ -114,7 +115,8 @@ fn pin(context: &Context, name: &Name, place: Place, fingerprint: Fingerprint) -
     let remote = place.trusted(Trust::Pinned(fingerprint));
     let origin = remote.origin();
     let state = RemoteState::open(&context.directories.state, &origin, Owner::SELF).map_err(RepositoryError::from)?;
-    let index = Repository::connect(origin)?.index(&state, context.now(), PastValidity::Refuse)?;
+    let waiting = || narrator::waiting(&context.printer, narrator::CHECKS);
+    let index = Repository::connect(origin)?.index(&state, context.now(), PastValidity::Refuse, waiting)?;
     ConfigFile::open(&context.directories)?.put(name, &remote)?;
     context.printer.say(pinned);
     context.printer.say(format_args!("{:<29} serial {}, valid until {}", "Its index", index.serial, index.expires));
