@@ -75,7 +75,7 @@ fn run(mut options: Options, printer: &Printer) -> Result<ExitStatus, TemplateEr
     {
         return Err(TemplateError::Control);
     }
-    if let Some(status) = ending::guard()? {
+    if let Some(status) = ending::guard(options.owner.uid.is_some())? {
         return Ok(status);
     }
     ending::watch(printer)?;
