@@ -96,9 +96,9 @@ const TEMPLATE: Page<'static> = Page {
 
 /// What scripts that read the stock template's words may notice.
 const DIFFERENCES: &[&str] = &[
-    "What goes to stderr is in our words, `error:` and `hint:`. The lines on stdout are the stock template's, \
-     `ERROR: Couldn't find a matching image` included; but not `ERROR: Invalid meta tarball.`, which is an error like \
-     others.",
+    "An error is said in our words on stderr, `error:` and `hint:`, after the stock template's line for it, where it has one, \
+     on the stream where it has it: `ERROR: Couldn't find a matching image` and `ERROR: Invalid meta tarball.` on stdout, \
+     the others on stderr. A missing configuration is noticed before the rootfs is unpacked.",
     "Every failure ends with 1. The stock template ends with 2 when tar fails.",
     "With --list and --help it ends with 1 when lxc-create runs it, so that no empty container is left, and with 0 \
      otherwise.",

@@ -25,7 +25,7 @@ use formats::verified::PastValidity;
 use terminal::log::{self, LogArgs, Priority};
 use terminal::{ExitStatus, Printer, finish};
 
-use crate::acquire::{AcquireError, Policy, Source};
+use crate::acquire::{Policy, Source};
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::directories::{Directories, DirectoryArgs};
@@ -39,6 +39,7 @@ pub use usage::USAGE;
 
 pub use error::TemplateError;
 
+use error::StockLine;
 use options::Options;
 
 /// Runs the template with these arguments.
@@ -52,7 +53,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return finish::<TemplateError>(&printer, Ok(ExitStatus::Refused));
         }
     };
-    finish(&printer, run(options, &printer))
+    let result = run(options, &printer);
+    match result.as_ref().err().and_then(TemplateError::stock_line) {
+        Some(StockLine::Stdout(line)) => printer.data(line),
+        Some(StockLine::Stderr(line)) => printer.say(line),
+        None => {}
+    }
+    finish(&printer, result)
 }
 
 fn run(mut options: Options, printer: &Printer) -> Result<ExitStatus, TemplateError> {
@@ -132,12 +139,7 @@ fn make(options: &Options, source: &Source<'_>, printer: &Printer) -> Result<Exi
         Options { force_cache: true, .. } => Policy::Force,
         _ => Policy::Fresh,
     };
-    let acquired = source.acquire(&query, policy).inspect_err(|error| {
-        if matches!(error, AcquireError::NotFound(_)) {
-            // The stock template says this on stdout, and scripts look for it there.
-            printer.data("ERROR: Couldn't find a matching image");
-        }
-    })?;
+    let acquired = source.acquire(&query, policy)?;
     let message = container::fill(options, acquired, source)?;
     if let Some(message) = message {
         printer.data("\n---");

@@ -24,6 +24,7 @@ mod template;
 mod template_attacks;
 mod template_peer;
 mod template_surroundings;
+mod template_words;
 #[path = "../shared/terminal.rs"]
 mod terminal;
 mod tls;
