@@ -12,6 +12,7 @@ mod hostile_images;
 mod killed;
 mod logins;
 mod manual;
+mod many_images;
 mod mapped_creates;
 mod overlap;
 mod programs;
