@@ -25,6 +25,7 @@ mod template;
 mod template_attacks;
 mod template_peer;
 mod template_surroundings;
+mod template_weaknesses;
 mod template_words;
 #[path = "../shared/terminal.rs"]
 mod terminal;
