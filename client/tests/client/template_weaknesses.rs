@@ -29,7 +29,8 @@ fn what_was_cached_of_one_server_or_key_never_fills_a_container_from_another() {
     // What a server vouched for with one key is nothing under another.
     for flags in ["", "--force-cache"] {
         begun(&host, "d", BEGUN);
-        fill(&host, "d", &format!("{} {flags}", from(&one, &other.fingerprint()))).refuses("does not exist on the server");
+        fill(&host, "d", &format!("{} {flags}", from(&one, &other.fingerprint())))
+            .refuses("does not exist on the server");
         assert_eq!(fs::read_dir(host.at("begun/d/rootfs")).unwrap().count(), 0);
     }
 }
