@@ -114,6 +114,11 @@ fn files_below(directory: &Path) -> Vec<PathBuf> {
 
 /// Root's `lxc-create` with this configuration, on a slow way to the server.
 fn by_root(host: &TestHost, server: &TestServer, map: &str) -> Create {
+    by_root_after(host, server, map, "")
+}
+
+/// The same after a command of the shell that prepares the mounts.
+fn by_root_after(host: &TestHost, server: &TestServer, map: &str, prepare: &str) -> Create {
     let ca = server.ca();
     let address = slow::way_to(server);
     let remote = format!("remote add default https://{address} --fingerprint {} --ca", server.fingerprint());
@@ -123,12 +128,14 @@ fn by_root(host: &TestHost, server: &TestServer, map: &str) -> Create {
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
     }
     fs::write(host.path("default.conf"), format!("{map}lxc.net.0.type = empty\n")).unwrap();
-    Create::begin(lxc_create(host).into_command(), &host.path("pid"), host.containers().join("c1"), host.path("cache"))
+    let create = lxc_create(host, prepare).into_command();
+    Create::begin(create, &host.path("pid"), host.containers().join("c1"), host.path("cache"))
 }
 
 /// Root's `lxc-create`, with our program mounted over the stock template.
-fn lxc_create(host: &TestHost) -> Program {
+fn lxc_create(host: &TestHost, prepare: &str) -> Program {
     let script = "mount --bind \"$0\" /usr/share/lxc/templates/lxc-download && echo $$ >\"$1\" && shift && exec \"$@\"";
+    let script = &format!("{prepare}{script}");
     let create =
         Program::new("unshare").args(["-m", "sh", "-c", script]).arg(program::ours("rootcellar")).arg(host.path("pid"));
     let create = create.args(["lxc-create", "-t", "download", "-n", "c1", "-P"]).arg(host.containers());
@@ -152,7 +159,7 @@ fn a_killed_lxc_create_of_root_leaves_no_template_at_work_whatever_it_maps() {
         Program::new("lxc-destroy").args(["-n", "c1", "-P"]).arg(host.containers()).run().succeeds();
         host.run("remote remove default").succeeds();
         host.trust(&server, &server.fingerprint()).succeeds();
-        lxc_create(&host).run().succeeds();
+        lxc_create(&host, "").run().succeeds();
         assert!(host.containers().join("c1/rootfs/srv/noise").exists());
     }
 }
@@ -173,6 +180,19 @@ fn a_template_that_a_signal_ends_is_a_failed_lxc_create() {
             assert_eq!(host.container_names(), [] as [&str; 0]);
         }
     }
+}
+
+#[test]
+fn a_killed_template_is_a_failed_lxc_create_although_it_sees_nobody_elses_processes() {
+    need!(root, "lxc-create", "lxc-usernsexec", "unshare");
+    let (_directory, build) = large_build();
+    let server = TestServer::publishing(&[&build]);
+    let host = TestHost::new();
+    let mut create = by_root_after(&host, &server, MAP, "mount -t proc -o hidepid=2 proc /proc && ");
+    signal(create.template(), rustix::process::Signal::KILL);
+    assert_eq!(create.process.wait().unwrap().code(), Some(1));
+    create.leaves_nothing();
+    assert_eq!(host.container_names(), [] as [&str; 0]);
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod python_lxc;
 mod quickstart;
 mod refusals;
 mod reproducible;
+mod shared_file_systems;
 mod stock_template;
 mod support;
 mod systemd_pull;

@@ -10,7 +10,8 @@ use tempfile::TempDir;
 
 use crate::stock_template::lxc_create_from;
 use crate::support::program::source;
-use crate::support::{Program, TestHost, TestServer, fake_build, need};
+use crate::support::{Program, TestHost, TestServer, fake_build, need, program};
+use crate::unprivileged::container_user;
 
 const IMAGE: &str = "debian/bookworm/amd64/default";
 
@@ -210,4 +211,37 @@ fn an_export_is_answered_like_the_server_itself_does() {
         assert!(head.contains(" 404") || head.contains(" 400"), "{path}: {head}");
     }
     assert!(head("streams/v1/index.sjson", &["-X", "DELETE"]).contains(" 403"));
+}
+
+#[test]
+fn a_private_server_learns_from_netrc_who_asks_by_either_template_of_a_plain_user() {
+    need!(root, "nginx", "lxc-create", "newuidmap", "runuser");
+    let server = server();
+    let passwords = tempfile::NamedTempFile::new().unwrap();
+    fs::set_permissions(passwords.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    fs::write(passwords.path(), "ann:{PLAIN}s3cret\n").unwrap();
+    let file = passwords.path().display().to_string();
+    let private = format!("auth_basic private; auth_basic_user_file {file}; etag on;");
+    let nginx = Nginx::serving_with(&server, |site| site.replace("etag on;", &private));
+    let user = container_user(&server, "private");
+    let template = user.home().join("lxc-download");
+    fs::copy(program::ours("rootcellar"), &template).unwrap();
+    let (template, ca) = (template.display().to_string(), user.home().join("ca.pem").display().to_string());
+    let remote = format!("url = \"https://{}\"\nfingerprint = \"{}\"", nginx.address, server.fingerprint());
+    user.write(".config/rootcellar/client.toml", &format!("[remotes.default]\n{remote}\nca = \"{ca}\"\n"));
+    let create = |template: &str| {
+        let image = format!("--server {} -d debian -r bookworm -a amd64", nginx.address);
+        user.sh(&format!("WGETRC=$HOME/wgetrc lxc-create -t {template} -n u1 -- {image}"))
+    };
+    create(&template).fails_with(1, "status 401");
+    user.write(".netrc", "machine 127.0.0.1 login ann password s3cret\n");
+    user.sh("chmod 600 .netrc").succeeds();
+    for template in ["download", &template] {
+        let said = create(template);
+        said.succeeds();
+        let config = fs::read_to_string(user.home().join(".local/share/lxc/u1/config")).unwrap();
+        assert!(config.contains("--server") && !config.contains("s3cret"), "{config}");
+        assert!(!format!("{}{}", said.stdout(), said.stderr()).contains("s3cret"), "{said:?}");
+        user.sh("lxc-destroy -n u1").succeeds();
+    }
 }

@@ -30,6 +30,20 @@ fn without_a_pinned_key_nothing_is_created_and_the_way_to_pin_one_is_shown() {
 }
 
 #[test]
+fn a_list_and_a_help_that_lxc_create_asks_for_leave_no_container() {
+    need!(root, "lxc-create", "unshare");
+    let (_directory, build) = fake_build("debian/bookworm/amd64/default", "20261123_0522");
+    let server = TestServer::publishing(&[&build]);
+    let host = TestHost::trusting(&server);
+    for (option, words) in [("--list", "bookworm"), ("--help", "--dist"), ("-l", "bookworm")] {
+        let listed = create(&host, &server, "listed").arg(option).run();
+        listed.fails_with(1, "Failed to create container");
+        assert!(listed.stdout().contains(words), "{option}: {listed:?}");
+        assert_eq!(host.container_names(), [] as [&str; 0], "{option}");
+    }
+}
+
+#[test]
 fn both_templates_leave_the_same_configuration() {
     need!(root, "lxc-create", "unshare");
     let (_directory, build) = fake_build("debian/bookworm/amd64/default", "20261123_0522");

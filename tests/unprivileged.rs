@@ -11,7 +11,7 @@ use crate::support::{Outcome, Program, TestServer, debian_build, fake_build, nee
 fn a_plain_user_creates_with_the_stock_template_and_the_container_boots_and_stops() {
     need!(root, "lxc-create", "mmdebstrap", "newuidmap", "runuser");
     let server = TestServer::publishing(&[&debian_build()]);
-    let user = user(&server, "stock");
+    let user = container_user(&server, "stock");
     create(&user, &server, "download").succeeds();
     boots_and_stops(&user);
 }
@@ -20,7 +20,7 @@ fn a_plain_user_creates_with_the_stock_template_and_the_container_boots_and_stop
 fn a_plain_user_creates_with_our_template_and_the_container_boots_and_stops() {
     need!(root, "lxc-create", "mmdebstrap", "newuidmap", "runuser");
     let server = TestServer::publishing(&[&debian_build()]);
-    let user = user(&server, "ours");
+    let user = container_user(&server, "ours");
     let template = our_template(&user, &server);
     create(&user, &server, &template).succeeds();
     boots_and_stops(&user);
@@ -31,7 +31,7 @@ fn the_cache_the_state_and_the_configuration_of_a_plain_user_are_the_users_own()
     need!(root, "lxc-create", "newuidmap", "runuser");
     let (_directory, build) = fake_build("debian/bookworm/amd64/default", "20261123_0522");
     let server = TestServer::publishing(&[&build]);
-    let user = user(&server, "own");
+    let user = container_user(&server, "own");
     let template = our_template(&user, &server);
     create(&user, &server, &template).succeeds();
     let uid = fs::metadata(user.home()).unwrap().uid();
@@ -81,7 +81,7 @@ fn below(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// A user whose containers map all their subordinate ids and have no network.
-fn user(server: &TestServer, purpose: &str) -> TestUser {
+pub(crate) fn container_user(server: &TestServer, purpose: &str) -> TestUser {
     let user = TestUser::new(purpose);
     let (start, count) = user.subordinate_ids();
     let map = format!("lxc.idmap = u 0 {start} {count}\nlxc.idmap = g 0 {start} {count}\n");

@@ -25,7 +25,7 @@ use transfer::{Sink, TransferError};
 use crate::cache::{Cache, CachedBuild, CurrentBuild, Entry};
 use crate::catalog::{Build, Catalog, IndexListing, Pattern, Shown, Viewer};
 use crate::files::{Lock, Owner};
-use crate::narrator::{Narrator, Step};
+use crate::narrator::{CHECKS, Narrator, Step};
 use crate::remote::Trust;
 use crate::repository::{Repository, RepositoryError};
 use crate::state::RemoteState;
@@ -178,7 +178,8 @@ impl Source<'_> {
         }
         let state =
             RemoteState::open(self.state, self.repository.origin(), self.owner).map_err(RepositoryError::from)?;
-        let index = self.repository.index(&state, self.now, self.past_validity)?;
+        let waiting = || self.narrator.waiting(CHECKS);
+        let index = self.repository.index(&state, self.now, self.past_validity, waiting)?;
         if self.now > index.expires {
             self.narrator.printer().warn(format_args!(
                 "the index of `{}` expired on {}; using it because of `--accept-expired-index`",

@@ -7,6 +7,8 @@ use std::io::{self, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use rustix::fs::{AtFlags, FlockOperation, Gid, Uid, flock};
@@ -79,19 +81,26 @@ pub struct Lock {
 impl Lock {
     /// Waits until nobody else holds the lock. `waiting` is called when somebody does.
     pub fn exclusive(path: &Path, owner: Owner, waiting: impl FnOnce()) -> io::Result<Self> {
+        Self::exclusive_after(path, owner, Duration::ZERO, waiting)
+    }
+
+    /// The same for a lock that is held for moments: `waiting` is called once it was not had for so long.
+    pub fn exclusive_after(path: &Path, owner: Owner, silence: Duration, waiting: impl FnOnce()) -> io::Result<Self> {
         let ways = [FlockOperation::NonBlockingLockExclusive, FlockOperation::LockExclusive];
-        Self::take(path, owner, ways, waiting)
+        Self::take(path, owner, ways, silence, waiting)
     }
 
     /// Waits until nobody holds the lock exclusively. `waiting` is called when somebody does.
     pub fn shared(path: &Path, owner: Owner, waiting: impl FnOnce()) -> io::Result<Self> {
-        Self::take(path, owner, [FlockOperation::NonBlockingLockShared, FlockOperation::LockShared], waiting)
+        let ways = [FlockOperation::NonBlockingLockShared, FlockOperation::LockShared];
+        Self::take(path, owner, ways, Duration::ZERO, waiting)
     }
 
     fn take(
         path: &Path,
         owner: Owner,
         [at_once, in_time]: [FlockOperation; 2],
+        silence: Duration,
         waiting: impl FnOnce(),
     ) -> io::Result<Self> {
         let new = !path.exists();
@@ -101,12 +110,16 @@ impl Lock {
             owner.give(&file)?;
         }
         let lock = |how| retry_on_intr(|| flock(&file, how));
-        let locked = match lock(at_once) {
-            Err(Errno::WOULDBLOCK) => {
-                waiting();
-                lock(in_time)
+        let begun = Instant::now();
+        let locked = loop {
+            match lock(at_once) {
+                Err(Errno::WOULDBLOCK) if begun.elapsed() < silence => thread::sleep(PAUSE),
+                Err(Errno::WOULDBLOCK) => {
+                    waiting();
+                    break lock(in_time);
+                }
+                locked => break locked,
             }
-            locked => locked,
         };
         locked.map_err(|errno| named("lock", path, &errno.into()))?;
         Ok(Self { _file: file })
@@ -163,6 +176,8 @@ impl Owner {
     }
 }
 
+/// How often a lock that is held for moments is tried.
+const PAUSE: Duration = Duration::from_millis(10);
 /// How the names of files begin that are not renamed into place yet.
 pub const UNFINISHED: &str = ".new-";
 
@@ -209,6 +224,20 @@ mod tests {
         assert!(heard.recv_timeout(std::time::Duration::from_millis(100)).is_err());
         drop(first);
         assert_eq!(heard.recv(), Ok("entered"));
+        second.join().unwrap();
+    }
+
+    #[test]
+    fn a_short_wait_is_not_worth_a_word_where_locks_are_held_for_moments() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let first = Lock::exclusive(&path, Owner::SELF, || ()).unwrap();
+        let second = std::thread::spawn(move || {
+            Lock::exclusive_after(&path, Owner::SELF, Duration::from_mins(1), || panic!("too early")).unwrap();
+        });
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(!second.is_finished());
+        drop(first);
         second.join().unwrap();
     }
 

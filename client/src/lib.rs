@@ -22,6 +22,7 @@ pub mod context;
 pub mod directories;
 pub mod doctor;
 pub mod files;
+mod login;
 pub mod manual;
 pub mod narrator;
 pub mod remote;

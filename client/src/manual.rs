@@ -32,6 +32,7 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
         "https_proxy, http_proxy, all_proxy, no_proxy",
         "Proxies, as curl reads them; the loopback is never asked for through one.",
     ),
+    ("NETRC", "The file with names and passwords for servers that ask for them, in place of ~/.netrc."),
     ("SSL_CERT_FILE, SSL_CERT_DIR", "The certificates that are trusted for TLS, in place of the system's."),
     (
         "XDG_CONFIG_HOME, XDG_STATE_HOME, XDG_CACHE_HOME, XDG_DATA_HOME, XDG_RUNTIME_DIR, HOME",
@@ -48,6 +49,7 @@ pub const FILES: &[(&str, &str)] = &[
         "The configuration for everybody. `rootcellar remote config-template` prints one with every key explained.",
     ),
     ("~/.config/rootcellar/client.toml", "The configuration of one user, on top of it."),
+    ("~/.netrc", "Names and passwords for servers that ask for them, as curl and wget read it."),
     (
         "/var/lib/rootcellar, ~/.local/state/rootcellar",
         "What was seen of servers; losing it loses the protection from older indexes.",
@@ -94,11 +96,13 @@ const TEMPLATE: Page<'static> = Page {
 
 /// What scripts that read the stock template's words may notice.
 const DIFFERENCES: &[&str] = &[
-    "What goes to stderr is in our words, `error:` and `hint:`. The lines on stdout are the stock template's, \
-     `ERROR: Couldn't find a matching image` included; but not `ERROR: Invalid meta tarball.`, which is an error like \
-     others.",
+    "An error is said in our words on stderr, `error:` and `hint:`, after the stock template's line for it, where it has one, \
+     on the stream where it has it: `ERROR: Couldn't find a matching image` and `ERROR: Invalid meta tarball.` on stdout, \
+     the others on stderr. A missing configuration is noticed before the rootfs is unpacked.",
     "Every failure ends with 1. The stock template ends with 2 when tar fails.",
     "With --list and --help it ends with 1 when lxc-create runs it, so that no empty container is left, and with 0 \
      otherwise.",
+    "A person at a terminal who is asked for the image sees every variant, and is asked for one where there is more than \
+     the default one.",
     "A server without a pinned key is refused unless --trust-tls or the configuration does without.",
 ];

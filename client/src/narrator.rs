@@ -117,6 +117,9 @@ impl Narrator {
 /// What a process does that keeps everybody out of the cache.
 pub(crate) const PRUNES: &str = "prunes the cache";
 
+/// What a process does that keeps others from checking an index of the same server.
+pub(crate) const CHECKS: &str = "checks the index of this server";
+
 /// Says that another process of ours is waited for.
 pub fn waiting(printer: &Printer, what_it_does: &str) {
     printer.say(format_args!("Waiting for another rootcellar that {what_it_does}"));

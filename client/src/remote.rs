@@ -3,6 +3,7 @@
 mod table;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -14,6 +15,8 @@ use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
 use table::Table;
+
+use crate::login::Login;
 
 /// A configured server, and why it is trusted. In `client.toml` that is its `fingerprint`, or `trust = "tls"`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,9 +123,49 @@ impl ServerUrl {
         self.text.starts_with("https://")
     }
 
+    /// Whether the server is this machine.
+    pub(crate) fn is_loopback(&self) -> bool {
+        let name = self.name();
+        name == "localhost" || name.trim_matches(['[', ']']).parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+    }
+
+    /// Whether a password is in the address.
+    pub(crate) fn has_password(&self) -> bool {
+        self.parsed().is_some_and(|url| url.password().is_some())
+    }
+
+    /// Whether the address names this user, or none.
+    pub(crate) fn is_for(&self, user: &str) -> bool {
+        let Some(url) = self.parsed().filter(|url| !url.username().is_empty()) else { return true };
+        let other = self.as_user(&Login { user: user.to_owned(), password: String::new() });
+        other.parsed().is_some_and(|other| other.username() == url.username())
+    }
+
+    /// The address for this user. It is not the identity of the server, which stays when a password changes.
+    pub(crate) fn as_user(&self, login: &Login) -> Self {
+        let Some(mut url) = self.parsed() else { return self.clone() };
+        // What is set is escaped, but for what looks escaped already.
+        let literal = |text: &str| text.replace('%', "%25");
+        let is_set =
+            url.set_username(&literal(&login.user)).and_then(|()| url.set_password(Some(&literal(&login.password))));
+        if is_set.is_err() {
+            return self.clone();
+        }
+        Self { text: String::from(url).trim_end_matches('/').to_owned() }
+    }
+
+    /// The name of the host, without a port.
+    pub(crate) fn name(&self) -> String {
+        self.parsed().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
+    }
+
+    fn parsed(&self) -> Option<Url> {
+        Url::parse(&self.text).ok()
+    }
+
     /// The host, with its port when that is not the usual one.
     pub fn host(&self) -> String {
-        let Ok(url) = Url::parse(&self.text) else { return String::new() };
+        let Some(url) = self.parsed() else { return String::new() };
         let host = url.host_str().unwrap_or_default();
         url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
@@ -252,6 +295,16 @@ mod tests {
         assert_eq!(url.host(), "host");
         let error = ServerUrl::of_template("user:secret@ho st").unwrap_err();
         assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn a_login_reaches_the_server_as_it_is_and_is_never_shown() {
+        let url = ServerUrl::of_template("m%40e@host:8443/p").unwrap();
+        assert_eq!((url.is_for("m@e"), url.is_for("me"), url.has_password()), (true, false, false));
+        let login = Login { user: "m@e".to_owned(), password: "s:e/c%41 r".to_owned() };
+        let known = url.as_user(&login);
+        assert_eq!(String::from(known.clone()), "https://m%40e:s%3Ae%2Fc%2541%20r@host:8443/p");
+        assert_eq!(known.to_string(), "https://***@host:8443/p");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use transfer::{Fetcher, FetcherOptions, Reporter, SetupError, Sink, TransferErro
 
 use crate::caller::Caller;
 use crate::catalog::Catalog;
+use crate::login;
 use crate::remote::{Origin, Trust};
 use crate::state::{RemoteState, StateError};
 
@@ -24,6 +25,8 @@ pub use certificate::{Introduction, introduce};
 #[derive(Debug)]
 pub struct Repository {
     origin: Origin,
+    /// The same with a name and a password, where the server is to be told who asks.
+    reached: Origin,
     fetcher: Fetcher,
     runtime: Runtime,
 }
@@ -34,7 +37,9 @@ impl Repository {
         let options = FetcherOptions { ca_file: origin.ca.clone(), ..FetcherOptions::default() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(RepositoryError::Runtime)?;
-        Ok(Self { origin, fetcher: Fetcher::new(options).map_err(Box::new)?, runtime })
+        let url = login::of_netrc(&origin.url).map_or_else(|| origin.url.clone(), |login| origin.url.as_user(&login));
+        let reached = Origin { url, ..origin.clone() };
+        Ok(Self { origin, reached, fetcher: Fetcher::new(options).map_err(Box::new)?, runtime })
     }
 
     /// Where images come from, and why they are trusted.
@@ -51,7 +56,7 @@ impl Repository {
 
     /// A document of the channel, handed over while it arrives.
     pub fn document_into(&self, path: &str, max_bytes: u64, sink: &mut dyn Sink) -> Result<(), TransferError> {
-        let outcome = self.runtime.block_on(self.fetcher.document_into(&self.origin.address(path), max_bytes, sink));
+        let outcome = self.runtime.block_on(self.fetcher.document_into(&self.reached.address(path), max_bytes, sink));
         match &outcome {
             Ok(size_bytes) => tracing::debug!(size_bytes, "fetched the document `{path}`"),
             Err(error) => tracing::debug!("no document `{path}`: {error}"),
@@ -74,7 +79,7 @@ impl Repository {
         reporter: &dyn Reporter,
     ) -> Result<(), TransferError> {
         tracing::debug!(size_bytes = expected.size_bytes, sha256 = %expected.sha256, "fetching the file `{path}`");
-        let url = self.origin.shared_address(path.trim_start_matches('/'));
+        let url = self.reached.shared_address(path.trim_start_matches('/'));
         self.runtime.block_on(self.fetcher.file(&url, expected, partial, done, reporter))
     }
 
@@ -85,22 +90,24 @@ impl Repository {
         done: &Path,
         reporter: &dyn Reporter,
     ) -> Result<FileDigest, TransferError> {
-        let url = self.origin.shared_address(path.trim_start_matches('/'));
+        let url = self.reached.shared_address(path.trim_start_matches('/'));
         self.runtime.block_on(self.fetcher.unvouched_file(&url, done, reporter))
     }
 
-    /// The newest index, checked against what is remembered, and then remembered.
+    /// The newest index, checked against what is remembered, and then remembered. `waiting` is called when another process
+    /// does that for long.
     pub fn index(
         &self,
         state: &RemoteState,
         now: Timestamp,
         past_validity: PastValidity,
+        waiting: impl FnOnce(),
     ) -> Result<Verified<StreamsIndex>, RepositoryError> {
         let Trust::Pinned(fingerprint) = &self.origin.trust else {
             return Err(RepositoryError::NothingVouches { url: self.origin.url.to_string() });
         };
         let signed = self.document(layout::SIGNED_INDEX, self.fetcher.limits().root_document_bytes)?;
-        let _lock = state.lock()?;
+        let _lock = state.lock(waiting)?;
         let memory = state.memory()?;
         let check = |certificate: &Certificate| {
             let mut keyring = Keyring::default();
@@ -208,6 +215,21 @@ impl RepositoryError {
         }
     }
 
+    /// Whether the server gives no answer at all: it cannot be reached, or not even for the document that everything
+    /// begins with.
+    pub fn is_silence(&self) -> bool {
+        let is_index = |url: &str| url.ends_with(layout::SIGNED_INDEX) || url.contains("/meta/1.0/index-");
+        match self {
+            Self::Transfer(TransferError::Connect { .. }) => true,
+            Self::Transfer(
+                TransferError::TimedOut { url, .. }
+                | TransferError::Unavailable { url, .. }
+                | TransferError::Interrupted { url, .. },
+            ) => is_index(url),
+            _ => false,
+        }
+    }
+
     /// Whether this machine failed, and not the data or the input.
     pub fn is_failure(&self) -> bool {
         match self {
@@ -243,6 +265,11 @@ fn transfer_hint(error: &TransferError, caller: Caller) -> Option<String> {
                 .to_owned(),
         ),
         TransferError::NoSpace { path, .. } => Some(caller.room(path)),
+        TransferError::Refused { status: 401, .. } => Some(
+            "it wants a name and a password: `machine HOST login USER password PASSWORD` in `~/.netrc` gives them, over \
+             https"
+                .to_owned(),
+        ),
         TransferError::Url { .. }
         | TransferError::Refused { .. }
         | TransferError::BadResponse { .. }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use formats::certificate::{Certificate, KeyError};
 use formats::streams::StreamsIndex;
@@ -37,10 +38,11 @@ impl RemoteState {
         Ok(Self { directory, owner })
     }
 
-    /// Keeps other processes from checking an index of this origin.
-    pub fn lock(&self) -> Result<Lock, StateError> {
+    /// Keeps other processes from checking an index of this origin. That takes moments; `waiting` is called when it
+    /// does not, because another process waits for the server.
+    pub fn lock(&self, waiting: impl FnOnce()) -> Result<Lock, StateError> {
         let path = self.directory.join("lock");
-        Lock::exclusive(&path, self.owner, || ()).map_err(StateError::of(&path))
+        Lock::exclusive_after(&path, self.owner, MOMENT, waiting).map_err(StateError::of(&path))
     }
 
     /// The newest index seen. A file that cannot be read is an error and not "nothing seen": that would let an
@@ -82,6 +84,8 @@ impl RemoteState {
         files::write_whole(&path, content, 0o644, self.owner).map_err(StateError::of(&path))
     }
 }
+
+const MOMENT: Duration = Duration::from_secs(1);
 
 #[derive(Serialize, Deserialize)]
 struct Stored {

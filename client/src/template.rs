@@ -15,7 +15,7 @@ mod usage;
 
 use std::env;
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -25,10 +25,11 @@ use formats::verified::PastValidity;
 use terminal::log::{self, LogArgs, Priority};
 use terminal::{ExitStatus, Printer, finish};
 
-use crate::acquire::{AcquireError, Policy, Source};
+use crate::acquire::{Policy, Source};
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::directories::{Directories, DirectoryArgs};
+use crate::login;
 use crate::narrator::{Narrator, PRUNES, Step, Voice};
 use crate::remote::Trust;
 use crate::repository::Repository;
@@ -38,6 +39,7 @@ pub use usage::USAGE;
 
 pub use error::TemplateError;
 
+use error::StockLine;
 use options::Options;
 
 /// Runs the template with these arguments.
@@ -51,7 +53,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return finish::<TemplateError>(&printer, Ok(ExitStatus::Refused));
         }
     };
-    finish(&printer, run(options, &printer))
+    let result = run(options, &printer);
+    match result.as_ref().err().and_then(TemplateError::stock_line) {
+        Some(StockLine::Stdout(line)) => printer.data(line),
+        Some(StockLine::Stderr(line)) => printer.say(line),
+        None => {}
+    }
+    finish(&printer, result)
 }
 
 fn run(mut options: Options, printer: &Printer) -> Result<ExitStatus, TemplateError> {
@@ -74,7 +82,7 @@ fn run(mut options: Options, printer: &Printer) -> Result<ExitStatus, TemplateEr
     {
         return Err(TemplateError::Control);
     }
-    if let Some(status) = ending::guard()? {
+    if let Some(status) = ending::guard(options.owner.uid.is_some())? {
         return Ok(status);
     }
     ending::watch(printer)?;
@@ -88,6 +96,9 @@ fn run(mut options: Options, printer: &Printer) -> Result<ExitStatus, TemplateEr
     let directories = directories(placement)?;
     let config = Config::load(&directories)?;
     let origin = origin::choose(&options, &config, |name| env::var(name).ok().filter(|value| !value.is_empty()))?;
+    if options.server.is_some() {
+        login::warn_of_typed(&origin.url, ", and LXC writes it into the container's configuration", printer);
+    }
     if origin.trust == Trust::Tls {
         printer.warn(format_args!(
             "no key is pinned for `{}`: nothing but its TLS certificate vouches for what it sends",
@@ -109,11 +120,13 @@ fn run(mut options: Options, printer: &Printer) -> Result<ExitStatus, TemplateEr
     };
     if options.list || options.is_interactive() {
         narrator.tell(Step::Index);
-        listing::print(&source.catalog(None)?, &options, printer);
+        let catalog = source.catalog(None)?;
         if options.list {
+            listing::print(&catalog, &options, printer);
             return Ok(shown);
         }
-        listing::ask(&mut options, &mut io::stdin().lock(), printer)?;
+        let is_person = io::stdin().is_terminal();
+        listing::choose(&catalog, &mut options, &mut io::stdin().lock(), is_person, printer)?;
     }
     make(&options, &source, printer)
 }
@@ -126,12 +139,7 @@ fn make(options: &Options, source: &Source<'_>, printer: &Printer) -> Result<Exi
         Options { force_cache: true, .. } => Policy::Force,
         _ => Policy::Fresh,
     };
-    let acquired = source.acquire(&query, policy).inspect_err(|error| {
-        if matches!(error, AcquireError::NotFound(_)) {
-            // The stock template says this on stdout, and scripts look for it there.
-            printer.data("ERROR: Couldn't find a matching image");
-        }
-    })?;
+    let acquired = source.acquire(&query, policy)?;
     let message = container::fill(options, acquired, source)?;
     if let Some(message) = message {
         printer.data("\n---");

@@ -63,7 +63,7 @@ impl Publisher {
         let data = DataDir::clone(writer);
         let ledger = std::thread::spawn(move || Ledger::read(&data));
         let previous = Generation::current(writer)?;
-        let edition = edition(previous.as_ref(), now, validity)?;
+        let edition = ending_with_its_key(edition(previous.as_ref(), now, validity)?, keys, printer)?;
         let old_files = previous.as_ref().map(Generation::files).transpose()?.unwrap_or_default();
         let mut draft = Draft::begin(writer, previous.as_ref())?;
         draft.add(documents::certificates(keys)?)?;
@@ -217,6 +217,21 @@ fn edition(previous: Option<&Generation>, now: Timestamp, validity: Span) -> Res
     }
     Ok(Edition { serial, published, expires: published + validity })
 }
+
+/// The validity ends with that of the key that signs, because clients refuse from then on what it signed.
+fn ending_with_its_key(edition: Edition, keys: &Keys, printer: &Printer) -> Result<Edition, PublishError> {
+    let until = keys.repository.0.signs_until(edition.published).map_err(DocumentError::Sign)?;
+    let Some(last) = until.map(|until| until - Span::from_seconds(1)).filter(|last| *last < edition.expires) else {
+        return Ok(edition);
+    };
+    printer.warn(format_args!(
+        "the signing subkey of the repository key ends {last}, and this generation with it; {RENEW} before that"
+    ));
+    Ok(Edition { expires: last.max(edition.published), ..edition })
+}
+
+/// How people get another signing subkey.
+pub const RENEW: &str = "`rootcellar-server keys rotate` makes another";
 
 /// Why there is no new generation. The one before stays.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,10 @@
 //! Those who watch a server see whether it can be used, and by whom it is.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use formats::certificate::SigningKey;
+use formats::streams::StreamsIndex;
+use formats::time::{Span, Timestamp};
 use testkit::FakeImage;
 
 use crate::support::{Answer, Server, World, request};
@@ -66,6 +69,43 @@ fn a_server_whose_validity_has_ended_answers_but_is_not_ready() {
     }
     let metrics = ask_prometheus_port(&server, "/metrics").text();
     assert!(!metrics.contains("rootcellar_signing_failures_total 0"), "{metrics}");
+}
+
+#[test]
+fn a_signing_subkey_near_its_end_is_told_and_ends_what_it_signed_in_time() {
+    let world = World::publishing(&[FakeImage::new("debian/trixie/amd64/default")]);
+    let server = world.serve_with(&["--allow-plain", "--metrics-listen", "127.0.0.1:0"]);
+    assert_eq!(server.get("/readyz").text(), "ok\n");
+    let made = Timestamp::from(SystemTime::now()) - Span::from_days(1);
+    let key = SigningKey::generate_repository("t", made, Span::from_seconds(90_000)).unwrap();
+    let end = made + Span::from_seconds(90_000);
+    std::fs::write(world.data().join("keys/repository.secret.pgp"), key.to_armored_secret().unwrap()).unwrap();
+    let said = world.run(&["publish"]).succeeds();
+    assert!(said.stderr.contains("warning: the signing subkey of the repository key ends"), "{}", said.stderr);
+    let expires = || {
+        let index = std::fs::read(world.current().join("streams/v1/index.json")).unwrap();
+        serde_json::from_slice::<StreamsIndex>(&index).unwrap().expires
+    };
+    // One second before: at the end itself a client refuses what the subkey signed.
+    assert_eq!(expires(), end - Span::from_seconds(1));
+    let (warning, deadline) =
+        (format!("ok\nwarning: the signing subkey ends {end}; "), Instant::now() + Duration::from_secs(10));
+    while !server.get("/readyz").text().starts_with(&warning) {
+        assert!(Instant::now() < deadline, "{}", server.get("/readyz").text());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(server.get("/readyz").status, 200);
+    let metrics = ask_prometheus_port(&server, "/metrics").text();
+    assert!(metrics.contains("rootcellar_signing_key_left_seconds 3"), "{metrics}");
+    assert!(server.log().contains("The signing subkey ends"), "{}", server.log());
+    let shown = world.run(&["keys", "show"]).succeeds();
+    assert!(shown.stdout.contains(&end.to_string()), "{}", shown.stdout);
+    let said = world.run(&["keys", "rotate"]).succeeds();
+    assert!(!said.stderr.contains("warning") && expires() > end, "{}", said.stderr);
+    while server.get("/readyz").text() != "ok\n" {
+        assert!(Instant::now() < deadline, "{}", server.get("/readyz").text());
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]

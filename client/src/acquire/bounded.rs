@@ -1,9 +1,10 @@
-//! An archive that is no longer than it was said to be.
+//! An archive that is as long as it was said to be.
 
 use std::io::{self, Read};
 
-/// Passes on what it reads up to the length that the signed documents say, if they say one. A single byte more is an
-/// error and is not passed on: a small file that decodes to more than any disk holds ends before it fills one.
+/// Passes on what it reads, which must be as long as the signed documents say, if they say it. A single byte more is an
+/// error and is not passed on: a small file that decodes to more than any disk holds ends before it fills one. An end
+/// before that is an error, too, and no end.
 pub(super) struct Bounded<R> {
     inner: R,
     said_bytes: Option<u64>,
@@ -26,17 +27,23 @@ impl<R: Read> Read for Bounded<R> {
         if left == 0 {
             return match self.inner.read(&mut [0])? {
                 0 => Ok(0),
-                _ => Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("it is longer than the {said_bytes} bytes that the signed documents say"),
-                )),
+                _ => Err(wrong(format!("it is longer than the {said_bytes} bytes that the signed documents say"))),
             };
         }
         let length = left.min(buffer.len());
         let count = self.inner.read(buffer.get_mut(..length).unwrap_or_default())?;
+        if count == 0 {
+            let read_bytes = self.read_bytes;
+            return Err(wrong(format!("it has {read_bytes} of the {said_bytes} bytes that the signed documents say")));
+        }
         self.read_bytes += count as u64;
         Ok(count)
     }
+}
+
+/// An archive that is not the one of the signed documents.
+pub(super) fn wrong(how: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, how)
 }
 
 #[cfg(test)]
@@ -50,12 +57,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_as_long_as_said_or_shorter_is_passed_on() {
-        for said in [None, Some(7), Some(8), Some(u64::MAX)] {
+    fn what_is_as_long_as_said_is_passed_on() {
+        for said in [None, Some(7)] {
             let (passed_on, outcome) = read(b"archive", said);
             assert_eq!((&passed_on[..], outcome.unwrap()), (&b"archive"[..], 7), "{said:?}");
         }
         assert_eq!(read(b"", Some(0)).1.unwrap(), 0);
+    }
+
+    #[test]
+    fn an_end_before_its_time_is_an_error() {
+        for said in [8, u64::MAX] {
+            let (passed_on, outcome) = read(b"archive", Some(said));
+            assert_eq!((&passed_on[..], outcome.unwrap_err().kind()), (&b"archive"[..], io::ErrorKind::InvalidData));
+        }
     }
 
     #[test]

@@ -3,14 +3,13 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write as _};
 
-use archive::hashing::HashingWriter;
 use archive::unpack::UnpackError;
 use archive::xz::{DecodeLimits, Decoder};
-use formats::digest::FileDigest;
+use formats::digest::{FileDigest, Hasher};
 
 use super::AcquireError;
 use super::arriving::Arriving;
-use super::bounded::Bounded;
+use super::bounded::{Bounded, wrong};
 use crate::cache::{Cache, CachedBuild, CurrentBuild, Draft, Entry};
 use crate::checkpoint::checkpoint;
 use crate::files::Lock;
@@ -74,8 +73,9 @@ impl<'a> Rootfs<'a> {
     ///
     /// What is on the server is downloaded, hashed and decoded at the same time. So `read` sees bytes before all of them
     /// are verified, and what it makes must stay hidden until this returns: it fails unless everything that was read is
-    /// what the signed documents say. An archive longer than they say fails at its first byte too many. What was decoded
-    /// stays in the cache: the next create decodes nothing. That the cache has no room for that is no failure.
+    /// what the signed documents say, the archive inside of a file included where they name it. One that is longer than
+    /// they say fails at its first byte too many. What was decoded stays in the cache: the next create decodes nothing.
+    /// That the cache has no room for that is no failure.
     pub fn read<T>(self, read: impl FnOnce(&mut dyn Read) -> Result<T, UnpackError>) -> Result<T, ReadError> {
         let tell = |what: fn(&Narrator)| self.narrator.iter().copied().for_each(what);
         match self.form {
@@ -153,12 +153,21 @@ fn decode<T>(
     xz: impl Read,
     keeper: &Keeper<'_>,
     read: impl FnOnce(&mut dyn Read) -> Result<T, UnpackError>,
-) -> Result<(T, Option<Copy>), UnpackError> {
+) -> Result<(T, Option<(Copy, FileDigest)>), UnpackError> {
+    let expected = keeper.build.tar;
     let decoder = Decoder::new(xz, &decode_limits()).map_err(UnpackError::Read)?;
-    let mut tar = Bounded::new(decoder, keeper.build.tar.map(|tar| tar.size_bytes));
-    let mut kept = Kept { tar: &mut tar, copy: keeper.begin() };
+    let mut tar = Bounded::new(decoder, expected.map(|tar| tar.size_bytes));
+    let mut kept = Kept { tar: &mut tar, hasher: Hasher::default(), copy: keeper.begin() };
     let result = read(&mut kept)?;
-    Ok((result, kept.copy))
+    // The end of an archive may be found before the end of its bytes.
+    io::copy(&mut kept, &mut io::sink()).map_err(UnpackError::Read)?;
+    let found = kept.hasher.finish();
+    if let Some(expected) = expected.filter(|expected| *expected != found) {
+        let (said, found) = (expected.sha256, found.sha256);
+        let how = format!("it has the sha256 {found}, and the signed documents say {said}");
+        return Err(UnpackError::Read(wrong(how)));
+    }
+    Ok((result, kept.copy.map(|copy| (copy, found))))
 }
 
 /// Blocks are decoded in parallel as far as a small host has memory for it.
@@ -189,12 +198,12 @@ impl Keeper<'_> {
         let draft = self.cache.draft(self.origin, &identity);
         let draft = draft.inspect_err(|error| not_kept(error)).ok()?;
         let file = draft.file().inspect_err(|error| not_kept(error)).ok()?;
-        Some(Copy { to: HashingWriter::new(BufWriter::with_capacity(COPY_BYTES, file)), draft })
+        Some(Copy { to: BufWriter::with_capacity(COPY_BYTES, file), draft })
     }
 
-    /// Stores the build, and with it the decoded archive if there is one.
-    fn keep(&self, copy: Option<Copy>) -> Result<(), AcquireError> {
-        let kept = copy.map(|copy| self.place(copy).inspect_err(|error| not_kept(error)));
+    /// Stores the build, and with it the decoded archive if there is a copy of it.
+    fn keep(&self, copy: Option<(Copy, FileDigest)>) -> Result<(), AcquireError> {
+        let kept = copy.map(|(copy, found)| self.place(copy, found).inspect_err(|error| not_kept(error)));
         let build = CachedBuild { tar: kept.and_then(Result::ok).or(self.build.tar), ..self.build.clone() };
         self.entry.store(&build)?;
         checkpoint("fetch:stored");
@@ -204,12 +213,9 @@ impl Keeper<'_> {
         Ok(self.cache.adopt()?)
     }
 
-    fn place(&self, copy: Copy) -> io::Result<FileDigest> {
-        let (found, draft) = copy.finish()?;
-        if let Some(expected) = self.build.tar.filter(|expected| *expected != found) {
-            let (expected, found) = (expected.sha256, found.sha256);
-            return Err(io::Error::other(format!("expected an archive with sha256 {expected}, found {found}")));
-        }
+    fn place(&self, copy: Copy, found: FileDigest) -> io::Result<FileDigest> {
+        let Copy { mut to, draft } = copy;
+        to.flush()?;
         checkpoint("decode:archive");
         self.cache.place(draft, &found).map_err(io::Error::other)?;
         checkpoint("decode:placed");
@@ -223,28 +229,23 @@ fn not_kept(error: &dyn std::error::Error) {
 
 /// A copy of what is read.
 struct Copy {
-    to: HashingWriter<BufWriter<File>>,
+    to: BufWriter<File>,
     draft: Draft,
 }
 
-impl Copy {
-    fn finish(self) -> io::Result<(FileDigest, Draft)> {
-        let (digest, mut file) = self.to.finish();
-        file.flush()?;
-        Ok((digest, self.draft))
-    }
-}
-
-/// Passes on what it reads and copies it, until a copy fails.
+/// Passes on what it reads, takes the digest of it, and copies it until a copy fails.
 struct Kept<'a> {
     tar: &'a mut dyn Read,
+    hasher: Hasher,
     copy: Option<Copy>,
 }
 
 impl Read for Kept<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.tar.read(buffer)?;
-        if let (Some(copy), Some(piece)) = (&mut self.copy, buffer.get(..count))
+        let piece = buffer.get(..count).unwrap_or_default();
+        self.hasher.update(piece);
+        if let Some(copy) = &mut self.copy
             && let Err(error) = copy.to.write_all(piece)
         {
             not_kept(&error);

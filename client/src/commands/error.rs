@@ -38,6 +38,9 @@ pub enum CommandError {
     /// One of several images.
     #[error("cannot warm `{image}`")]
     NotWarmed { image: String, source: Box<Self> },
+    /// A server that is not asked again.
+    #[error("`{server}` did not answer a moment ago")]
+    Silent { server: String },
     /// The cache.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -62,6 +65,9 @@ pub enum CommandError {
     /// A remote of this name exists.
     #[error("there already is a remote `{name}`")]
     RemoteExists { name: Name },
+    /// A password that would be stored where others read it.
+    #[error("the address `{url}` has a password in it, and the configuration is for others to read, too")]
+    PasswordInAddress { url: String, machine: String },
     /// Neither a container nor an image.
     #[error("`{name}` is neither a container nor an image's name")]
     NoSuchThing { name: String, source: formats::image::ParseImageIdError },
@@ -119,6 +125,9 @@ impl Advice for CommandError {
             Self::RemoteExists { name } => Some(format!(
                 "`rootcellar remote trust {name}` pins its new key, `rootcellar remote remove {name}` forgets it"
             )),
+            Self::PasswordInAddress { machine, .. } => Some(format!(
+                "give the address without, and put `machine {machine} login USER password PASSWORD` into `~/.netrc`"
+            )),
             Self::IdMap(runtime::IdMapError::NoSubordinates(_, user)) => Some(format!(
                 "root gives a user ids, 65536 that nobody else has: `usermod --add-subuids 100000-165535 --add-subgids \
                  100000-165535 {user}`"
@@ -134,7 +143,12 @@ impl Advice for CommandError {
             Self::NoSuchThing { .. } => {
                 Some("`rootcellar ls` shows the containers, `rootcellar list` the images".to_owned())
             }
-            Self::IdMap(_) | Self::Log(_) | Self::Unreadable { .. } | Self::Ask(_) | Self::Placement(_) => None,
+            Self::Silent { .. }
+            | Self::IdMap(_)
+            | Self::Log(_)
+            | Self::Unreadable { .. }
+            | Self::Ask(_)
+            | Self::Placement(_) => None,
         }
     }
 
@@ -150,11 +164,12 @@ impl Advice for CommandError {
             Self::Acquire(error) | Self::AcquireOnline(error) => error.is_failure(),
             Self::Read(error) => !error.is_bad_data(),
             Self::Create(error) => error.is_failure(),
-            Self::Cache(_) | Self::Log(_) | Self::Ask(_) | Self::Placement(_) => true,
+            Self::Cache(_) | Self::Silent { .. } | Self::Log(_) | Self::Ask(_) | Self::Placement(_) => true,
             Self::NotPinned { .. }
             | Self::NobodyToAsk { .. }
             | Self::NotConfirmed { .. }
             | Self::RemoteExists { .. }
+            | Self::PasswordInAddress { .. }
             | Self::NoSuchThing { .. }
             | Self::TwoServers { .. }
             | Self::Unreadable { .. }

@@ -14,6 +14,7 @@ use super::{CommandError, SourceArgs};
 use crate::config::{Config, ConfigFile};
 use crate::context::Context;
 use crate::files::Owner;
+use crate::narrator;
 use crate::remote::{Remote, ServerUrl, Trust, default_channel};
 use crate::repository::{Repository, RepositoryError};
 use crate::state::RemoteState;
@@ -75,6 +76,9 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
             if Config::load(&context.directories)?.remotes.contains_key(name) {
                 return Err(CommandError::RemoteExists { name: name.clone() });
             }
+            if url.has_password() {
+                return Err(CommandError::PasswordInAddress { url: url.to_string(), machine: url.name() });
+            }
             let ca = ca.as_ref().map(std::path::absolute).transpose();
             let ca = ca.map_err(|source| CommandError::Unreadable { path: PathBuf::from("."), source })?;
             let place = Place { url: url.clone(), channel: channel.clone(), ca };
@@ -111,7 +115,8 @@ fn pin(context: &Context, name: &Name, place: Place, fingerprint: Fingerprint) -
     let remote = place.trusted(Trust::Pinned(fingerprint));
     let origin = remote.origin();
     let state = RemoteState::open(&context.directories.state, &origin, Owner::SELF).map_err(RepositoryError::from)?;
-    let index = Repository::connect(origin)?.index(&state, context.now(), PastValidity::Refuse)?;
+    let waiting = || narrator::waiting(&context.printer, narrator::CHECKS);
+    let index = Repository::connect(origin)?.index(&state, context.now(), PastValidity::Refuse, waiting)?;
     ConfigFile::open(&context.directories)?.put(name, &remote)?;
     context.printer.say(pinned);
     context.printer.say(format_args!("{:<29} serial {}, valid until {}", "Its index", index.serial, index.expires));

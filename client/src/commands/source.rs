@@ -14,6 +14,7 @@ use crate::acquire::Source;
 use crate::config::Config;
 use crate::context::Context;
 use crate::files::Owner;
+use crate::login;
 use crate::narrator::{Narrator, Voice};
 use crate::remote::{Origin, ServerUrl, Trust, default_channel};
 use crate::repository::Repository;
@@ -92,6 +93,9 @@ impl SourceArgs {
         origin: Origin,
         act: impl FnOnce(&Source<'_>) -> Result<T, CommandError>,
     ) -> Result<T, CommandError> {
+        if self.server.is_some() {
+            login::warn_of_typed(&origin.url, "", &context.printer);
+        }
         if origin.trust == Trust::Tls {
             let why = if self.trust_tls { "of `--trust-tls`" } else { "the remote was added with `--trust-tls`" };
             context

@@ -58,7 +58,11 @@ impl Place<'_> {
         if self.is_ours(&link) {
             return Ok(format!("`{}` already is this program", link.display()));
         }
-        if !beside && link.symlink_metadata().is_ok() {
+        if self.is_packaged() {
+            // Perhaps LXC is installed later.
+            fs::create_dir_all(self.templates).map_err(TemplateInstallError::Storage)?;
+        }
+        if !beside {
             self.put_aside(&link)?;
         }
         symlink(self.program, &link).map_err(TemplateInstallError::Storage)?;
@@ -73,7 +77,7 @@ impl Place<'_> {
         }
         for link in &ours {
             fs::remove_file(link).map_err(TemplateInstallError::Storage)?;
-            if link.ends_with(OVER) && self.stock().symlink_metadata().is_ok() {
+            if link.ends_with(OVER) {
                 self.put_back(link)?;
             }
         }
@@ -99,10 +103,14 @@ impl Place<'_> {
         self.templates.join(STOCK)
     }
 
-    /// Where Debian's package manager is, it is told: an upgrade of LXC then leaves our link alone.
+    /// Where Debian's package manager is, it is told, whether there is a stock template yet or not: when LXC is installed or
+    /// upgraded, our link is left alone.
     fn put_aside(&self, link: &Path) -> Result<(), TemplateInstallError> {
         if self.is_packaged() {
             return divert(&["--add", "--divert", &self.stock().to_string_lossy(), &link.to_string_lossy()]);
+        }
+        if link.symlink_metadata().is_err() {
+            return Ok(());
         }
         fs::rename(link, self.stock()).map_err(TemplateInstallError::Storage)
     }
@@ -110,6 +118,9 @@ impl Place<'_> {
     fn put_back(&self, link: &Path) -> Result<(), TemplateInstallError> {
         if self.is_packaged() {
             return divert(&["--remove", "--divert", &self.stock().to_string_lossy(), &link.to_string_lossy()]);
+        }
+        if self.stock().symlink_metadata().is_err() {
+            return Ok(());
         }
         fs::rename(self.stock(), link).map_err(TemplateInstallError::Storage)
     }

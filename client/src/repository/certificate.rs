@@ -22,7 +22,7 @@ impl Repository {
     }
 
     fn shared_document(&self, path: &str) -> Result<Vec<u8>, RepositoryError> {
-        let url = self.origin.shared_address(path);
+        let url = self.reached.shared_address(path);
         Ok(self.runtime.block_on(self.fetcher.document(&url, CERTIFICATE_BYTES))?)
     }
 }

@@ -4,6 +4,9 @@
 //! nothing of its own parent. It also takes a template that a signal ended for one that succeeded (lxc
 //! `src/lxc/cmd/lxc_usernsexec.c`), and liblxc would keep a container that is not filled. So behind it the work is done by
 //! another process, and this one reports how that ended.
+//!
+//! If this one is killed itself, nobody is left to say so. Nor can the configuration say it, by a line that liblxc refuses:
+//! if `lxc-create` was killed, too, `lxc-destroy` would refuse it just so.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::thread;
@@ -23,13 +26,17 @@ use crate::runtime::sys;
 
 /// Behind `lxc-usernsexec`, returns in another process, which does the work. This one waits for it and returns how it
 /// ended. It must have no other thread yet.
-pub(super) fn guard() -> Result<Option<ExitStatus>, TemplateError> {
+///
+/// Only behind that program does liblxc pass mapped ids, which `is_mapped` says: where `/proc` shows nobody else's processes
+/// (hidepid), nothing else tells who is there, and who wants the container is not seen at all.
+pub(super) fn guard(is_mapped: bool) -> Result<Option<ExitStatus>, TemplateError> {
     let Some(parent) = rustix::process::getppid().map(|parent| parent.as_raw_nonzero().get()) else { return Ok(None) };
     let name = std::fs::read_to_string(format!("/proc/{parent}/comm")).unwrap_or_default();
-    let Some(alone) = sys::require_single_thread().ok().filter(|_| name.trim_end() == BETWEEN) else { return Ok(None) };
+    let is_seen = name.trim_end() == BETWEEN;
+    let Some(alone) = sys::require_single_thread().ok().filter(|_| is_seen || is_mapped) else { return Ok(None) };
     let signals = signals(&[Signal::SIGCHLD]).map_err(failed)?;
     end_with_parent()?;
-    let creator = creator_behind(parent)?;
+    let creator = if is_seen { creator_behind(parent)? } else { None };
     match sys::fork(alone).map_err(|error| TemplateError::Watch(std::io::Error::other(error)))? {
         None => Ok(None),
         Some(worker) => wait_for(worker, &signals, creator.as_ref()).map(Some),

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use formats::certificate::ParseFingerprintError;
 use formats::image::ParseImageIdError;
+use formats::metadata::LxcMetadataError;
 use formats::name::ParseNameError;
 use terminal::log::LogError;
 use terminal::{Advice, ExitStatus};
+use transfer::TransferError;
 
 use crate::acquire::AcquireError;
 use crate::cache::CacheError;
@@ -88,6 +90,46 @@ impl From<RepositoryError> for TemplateError {
         Self::Acquire(error.into())
     }
 }
+
+/// What the stock template says of a failure, and where: scripts look for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum StockLine {
+    Stdout(&'static str),
+    Stderr(String),
+}
+
+impl TemplateError {
+    /// The stock template's line for this, if it has one (lxc `templates/lxc-download.in`). What it says of its tools and of
+    /// gpg cannot happen here.
+    pub(super) fn stock_line(&self) -> Option<StockLine> {
+        let line = match self {
+            Self::NoContainer => "Please pass the name, path, and rootfs for the container",
+            Self::NoMap => "In a user namespace without a map",
+            Self::NoConfig => NO_CONFIG,
+            Self::Acquire(error) | Self::Rootfs(RootfsError::Acquire(error)) => match error {
+                AcquireError::NotFound(_) => return Some(StockLine::Stdout("ERROR: Couldn't find a matching image")),
+                AcquireError::Metadata { source: LxcMetadataError::NoConfig, .. } => NO_CONFIG,
+                AcquireError::Members { .. } | AcquireError::Metadata { .. } => {
+                    return Some(StockLine::Stdout("ERROR: Invalid meta tarball."));
+                }
+                // What came and is not what it should be, the stock template would take.
+                AcquireError::Repository(RepositoryError::Transfer(
+                    TransferError::WrongDigest { .. }
+                    | TransferError::WrongSize { .. }
+                    | TransferError::TooLarge { .. },
+                )) => return None,
+                AcquireError::Repository(RepositoryError::Transfer(error)) => {
+                    return Some(StockLine::Stderr(format!("ERROR: Failed to download {}", error.url()?)));
+                }
+                _ => return None,
+            },
+            _ => return None,
+        };
+        Some(StockLine::Stderr(format!("ERROR: {line}")))
+    }
+}
+
+const NO_CONFIG: &str = "meta tarball is missing the configuration file";
 
 impl Advice for TemplateError {
     fn hint(&self) -> Option<String> {

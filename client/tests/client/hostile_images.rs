@@ -288,6 +288,39 @@ fn an_archive_longer_than_the_signed_documents_say_fills_no_disk() {
 }
 
 #[test]
+fn an_archive_other_than_the_signed_documents_say_becomes_no_container() {
+    if !is_root() {
+        return;
+    }
+    let image = bookworm();
+    let truth = image.record().rootfs_tar;
+    // The file itself is the signed one.
+    for (lie, words) in [
+        (FileDigest { size_bytes: truth.size_bytes + 512, ..truth }, "bytes that the signed documents say"),
+        (FileDigest { size_bytes: truth.size_bytes, ..FileDigest::of(b"another") }, "and the signed documents say"),
+    ] {
+        let mut server = Server::publishing(std::slice::from_ref(&image));
+        server.said_of_tars = Some(lie);
+        server.publish(Claims::fresh(5));
+        let host = Host::trusting(&server);
+        for line in ["create c debian/12", "create c debian/12 --snapshot", "cache warm debian/12"] {
+            host.run(line).refuses(words);
+        }
+        host.run("fetch debian/12").succeeds();
+        host.run("create c debian/12 --offline").refuses(words);
+        let left = host.tree("containers").into_iter().filter(|path| path.is_file()).collect::<Vec<_>>();
+        assert!(!host.at("containers/c").exists() && left.iter().all(|path| path.ends_with("lock")), "{left:?}");
+        for (name, flush) in [("cached", ""), ("cold", "--flush-cache")] {
+            begun(&host, name, BEGUN);
+            let before = fs::read(host.at(&format!("begun/{name}/config"))).unwrap();
+            let line = format!("{IMAGE} {flush}");
+            Said::of(&host.template().args(arguments(&host, name, &line)).output().unwrap()).refuses(words);
+            assert_eq!(fs::read(host.at(&format!("begun/{name}/config"))).unwrap(), before);
+        }
+    }
+}
+
+#[test]
 fn lines_of_a_classic_index_that_no_image_has_are_left_out_of_the_list() {
     let fields = "debian;bookworm;amd64;default;20261120_07:42;/a/";
     let index = format!(

@@ -10,7 +10,9 @@ mod doctor;
 mod full_disk;
 mod hostile_images;
 mod killed;
+mod logins;
 mod manual;
+mod many_images;
 mod mapped_creates;
 mod overlap;
 mod programs;
@@ -23,6 +25,8 @@ mod template;
 mod template_attacks;
 mod template_peer;
 mod template_surroundings;
+mod template_weaknesses;
+mod template_words;
 #[path = "../shared/terminal.rs"]
 mod terminal;
 mod tls;

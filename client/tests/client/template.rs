@@ -7,7 +7,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::world::{Host, Said, Server, bookworm, is_root};
+use testkit::FakeImage;
+
+use crate::world::{Host, Said, Server, bookworm, is_root, serial};
 
 /// A container directory as liblxc begins it.
 pub(crate) fn begun(host: &Host, name: &str, config: &str) {
@@ -190,6 +192,39 @@ fn a_person_at_a_terminal_is_asked_and_the_answers_make_a_container() {
     let said = Said::of(&child.wait_with_output().unwrap()).succeeds();
     assert!(said.stdout.contains("Distribution: ") && said.stdout.contains("Unpacking the rootfs"), "{}", said.stdout);
     assert!(host.at("begun/asked/rootfs/etc/os-release").exists());
+}
+
+#[test]
+fn a_person_at_a_terminal_chooses_among_variants_and_a_script_answers_three_questions() {
+    let script = Path::new("/usr/bin/script");
+    if !is_root() || !script.exists() {
+        testkit::skip("a terminal needs `script`");
+        return;
+    }
+    let cloud = FakeImage::new("debian/bookworm/amd64/cloud").serial(&serial(0)).file("etc/cloud", "");
+    let server = Server::publishing(&[bookworm(), cloud]);
+    let host = Host::trusting(&server);
+    host.template();
+    for (name, answers, is_person) in [
+        ("chosen", "debian\nbookworm\namd64\ncloud\n", true),
+        ("usual", "debian\nbookworm\namd64\n\n", true),
+        ("piped", "debian\nbookworm\namd64\n", false),
+    ] {
+        begun(&host, name, BEGUN);
+        let words = [vec![host.at("lxc-download").display().to_string()], arguments(&host, name, "")].concat();
+        let mut command = host.command(if is_person { script } else { Path::new(&words[0]) });
+        if is_person {
+            command.args(["-qec", &words.join(" "), "/dev/null"]);
+        } else {
+            command.args(&words[1..]);
+        }
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(answers.as_bytes()).unwrap();
+        let said = Said::of(&child.wait_with_output().unwrap()).succeeds();
+        assert_eq!(said.stdout.contains("Variant (cloud, default; else default): "), is_person, "{}", said.stdout);
+        assert_eq!(said.stdout.contains("amd64  cloud "), is_person, "{}", said.stdout);
+        assert_eq!(host.at(&format!("begun/{name}/rootfs/etc/cloud")).exists(), name == "chosen", "{}", said.stdout);
+    }
 }
 
 #[test]

@@ -242,7 +242,7 @@ fn mapped(host: &Host, name: &str) -> Said {
     Said::of(&mapped_command(host, name).output().unwrap())
 }
 
-fn mapped_command(host: &Host, name: &str) -> Command {
+pub(crate) fn mapped_command(host: &Host, name: &str) -> Command {
     host.template();
     let mut command = host.command("unshare");
     command.args(["-U", "-r", "--"]).arg(host.at("lxc-download")).args(arguments(host, name, IMAGE));

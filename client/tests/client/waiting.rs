@@ -61,6 +61,18 @@ fn a_prune_says_that_it_waits_for_who_uses_the_cache() {
 }
 
 #[test]
+fn who_waits_for_the_memory_of_a_server_says_so() {
+    let server = Server::publishing(&[bookworm()]);
+    let host = Host::trusting(&server);
+    host.run("list").succeeds();
+    let locks = host.tree("state").into_iter().filter(|path| path.ends_with("lock")).collect::<Vec<_>>();
+    let lock = File::open(&locks[0]).unwrap();
+    flock(&lock, FlockOperation::LockExclusive).unwrap();
+    let waiting = Waiting::begin(&host, "list", host.rootcellar("list"));
+    waiting.waits("Waiting for another rootcellar that checks the index of this server\n", || drop(lock));
+}
+
+#[test]
 fn everybody_says_that_they_wait_for_a_prune_and_the_template_says_it_on_stderr() {
     if !is_root() {
         return;

@@ -57,6 +57,25 @@ fn without_a_name_the_cached_images_of_every_remote_are_warmed_and_the_gravest_f
 }
 
 #[test]
+fn a_server_that_does_not_answer_is_waited_for_once() {
+    let (home, work) = (Server::publishing(&[alpine(), bookworm()]), Server::publishing(&[alpine()]));
+    let host = with_two_remotes(&home, &work);
+    for image in ["alpine", "debian/12", "work:alpine"] {
+        host.run(&format!("fetch {image}")).succeeds();
+    }
+    home.fails(Some(Fault::Gone));
+    let said = host.run("-q cache warm");
+    assert_eq!((said.code, said.stdout.lines().count()), (2, 1), "{}{}", said.stdout, said.stderr);
+    assert_eq!(said.stderr.matches("error: cannot warm").count(), 2, "{}", said.stderr);
+    assert_eq!(
+        said.stderr.matches(&format!("`{}` did not answer a moment ago", home.url())).count(),
+        1,
+        "{}",
+        said.stderr
+    );
+}
+
+#[test]
 fn what_a_newer_build_replaced_is_removed_when_asked() {
     let old = bookworm().serial(&serial(60)).file("srv/old", "x");
     let mut server = Server::publishing(std::slice::from_ref(&old));

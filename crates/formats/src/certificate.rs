@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::SystemTime;
 
 use openpgp::Cert;
+use openpgp::cert::amalgamation::ValidAmalgamation as _;
 use openpgp::cert::{
     CertBuilder, CertParser, CertRevocationBuilder, CipherSuite, KeyBuilder, SubkeyBuilder, SubkeyRevocationBuilder,
 };
@@ -72,6 +73,16 @@ impl Certificate {
     pub fn is_revoked(&self) -> bool {
         let policy = StandardPolicy::new();
         matches!(self.0.revocation_status(&policy, None), RevocationStatus::Revoked(_))
+    }
+
+    /// The end of the validity of the key with this fingerprint or id, as it is known at `now`: with it ends that of all it
+    /// signed, as far as clients of ours are concerned. Nothing for a key that has no end or is not there.
+    pub fn validity_end(&self, key_id: &str, now: Timestamp) -> Option<Timestamp> {
+        let (policy, asked) = (StandardPolicy::new(), key_id.to_ascii_uppercase());
+        let mut keys = self.0.keys().with_policy(&policy, SystemTime::from(now));
+        let key = keys.find(|key| key.key().fingerprint().to_hex().ends_with(&asked))?;
+        let primary = key.valid_cert().primary_key().key_expiration_time();
+        [key.key_expiration_time(), primary].into_iter().flatten().min().map(Timestamp::from)
     }
 
     /// Whether a key id as an HKP client asks for it (40, 16 or 8 hexadecimal digits, `0x` or not) names this
@@ -214,6 +225,12 @@ impl SigningKey {
     /// The fingerprint of the primary key.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint(self.0.fingerprint().to_hex())
+    }
+
+    /// The end of the validity of the key that signs at `now`, if it has one.
+    pub fn signs_until(&self, now: Timestamp) -> Result<Option<Timestamp>, KeyError> {
+        let signing = self.keypair(now)?.public().fingerprint().to_hex();
+        Ok(self.certificate().validity_end(&signing, now))
     }
 
     pub(crate) fn keypair(&self, now: Timestamp) -> Result<openpgp::crypto::KeyPair, KeyError> {
@@ -381,6 +398,20 @@ mod tests {
     fn a_signing_subkey_past_its_validity_signs_nothing() {
         let late = Timestamp::from_unix(NOW) + Span::from_days(91);
         assert!(matches!(repository().keypair(late), Err(KeyError::NoSigningKey { .. })));
+    }
+
+    #[test]
+    fn it_is_known_until_when_a_key_signs() {
+        let now = Timestamp::from_unix(NOW);
+        let key = repository();
+        assert_eq!(key.signs_until(now).unwrap(), Some(now + Span::from_days(90)));
+        let signing = key.keypair(now).unwrap().public().fingerprint().to_hex();
+        assert_eq!(key.certificate().validity_end(&signing[24..], now), Some(now + Span::from_days(90)));
+        let later = now + Span::from_days(1);
+        let rotated = key.rotate(later, Span::from_days(30), Span::from_days(2)).unwrap();
+        assert_eq!(rotated.signs_until(later).unwrap(), Some(later + Span::from_days(30)));
+        assert_eq!(rotated.certificate().validity_end(&signing, later), Some(later + Span::from_days(2)));
+        assert_eq!(SigningKey::generate_compat("test", now).unwrap().signs_until(now).unwrap(), None);
     }
 
     #[test]

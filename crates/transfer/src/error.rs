@@ -92,6 +92,27 @@ impl TransferError {
         }
     }
 
+    /// What was asked for, as it may be shown. Nothing for what went wrong on this machine.
+    pub fn url(&self) -> Option<&str> {
+        match self {
+            Self::Url { url, .. }
+            | Self::NotFound { url }
+            | Self::Refused { url, .. }
+            | Self::Unavailable { url, .. }
+            | Self::BadResponse { url, .. }
+            | Self::TooLarge { url, .. }
+            | Self::WrongSize { url, .. }
+            | Self::WrongDigest { url, .. }
+            | Self::TooSlow { url, .. }
+            | Self::TimedOut { url, .. }
+            | Self::Tls { url, .. }
+            | Self::Connect { url, .. }
+            | Self::Redirect { url, .. }
+            | Self::Interrupted { url, .. } => Some(url),
+            Self::NoSpace { .. } | Self::Storage { .. } => None,
+        }
+    }
+
     /// From an error before the body.
     pub(crate) fn of_request(address: &Address, error: &reqwest::Error, timeout: Duration) -> Self {
         let url = address.shown();

@@ -110,10 +110,21 @@ fn init(args: &InitArgs, context: &Context) -> Result<ExitStatus, Error> {
 fn show(args: &ShowArgs, context: &Context) -> Result<ExitStatus, Error> {
     let keys = Keys::existing(&context.data)?;
     let (repository, compat) = (keys.repository_fingerprint(), keys.compat_fingerprint());
-    let mut table = Table::new(["KEY", "FINGERPRINT", "USED FOR"]);
-    table.row(["repository", &repository.grouped(), "index.sjson; clients pin it: rootcellar remote add"]);
-    table.row(["compat", &compat.grouped(), "*.asc, *.gpg; stock templates: --keyid, gpgv, systemd"]);
-    context.printer.listing(args.format, &table, &json!({ "repository": repository, "compat": compat }));
+    // A key that cannot sign any longer has no end to show; who signs with it is told.
+    let until = [&keys.repository.0, &keys.compat.0].map(|key| key.signs_until(context.now()).ok().flatten());
+    let [repository_until, compat_until] =
+        until.map(|until| until.map_or_else(|| "-".to_owned(), |end| end.to_string()));
+    let mut table = Table::new(["KEY", "FINGERPRINT", "SIGNS UNTIL", "USED FOR"]);
+    let used = "index.sjson; clients pin it: rootcellar remote add";
+    table.row(["repository", &repository.grouped(), &repository_until, used]);
+    let used = "*.asc, *.gpg; stock templates: --keyid, gpgv, systemd";
+    table.row(["compat", &compat.grouped(), &compat_until, used]);
+    let [repository_until, compat_until] = until;
+    let json = json!({
+        "repository": repository, "repository_signs_until": repository_until,
+        "compat": compat, "compat_signs_until": compat_until,
+    });
+    context.printer.listing(args.format, &table, &json);
     Ok(ExitStatus::Done)
 }
 

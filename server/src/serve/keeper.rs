@@ -16,7 +16,7 @@ use crate::data::DataDir;
 use crate::error::Error;
 use crate::generation::Generation;
 use crate::keys::Keys;
-use crate::publish::Publisher;
+use crate::publish::{Publisher, RENEW};
 
 /// Looks after the current generation as long as the server runs.
 pub(super) struct Keeper {
@@ -76,9 +76,12 @@ impl Keeper {
             current.map(|current| Snapshot::load(&current, Some(&previous))).transpose()
         });
         let Some(next) = read.await.map_err(io::Error::other).flatten()? else { return Ok(()) };
-        let edition = next.edition;
+        let (edition, key_ends) = (next.edition, next.key_ends_soon(now()));
         state.current.store(Arc::new(next.after(&served)));
         tracing::info!(serial = edition.serial, "Serving a new generation, valid until {}", edition.expires);
+        if let Some(end) = key_ends {
+            tracing::warn!("The signing subkey ends {end}; {RENEW}");
+        }
         Ok(())
     }
 

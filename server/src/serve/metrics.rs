@@ -28,13 +28,14 @@ pub(super) struct Metrics {
     serial: Gauge,
     age: Gauge,
     validity_left: Gauge,
+    key_left: Gauge,
 }
 
 impl Metrics {
     pub(super) fn new() -> Self {
         let mut registry = Registry::with_prefix("rootcellar");
         let (requests, sent) = (Family::<[Label; 2], Counter>::default(), Family::<[Label; 1], Counter>::default());
-        let [serial, age, validity_left] = [(); 3].map(|()| Gauge::default());
+        let [serial, age, validity_left, key_left] = [(); 4].map(|()| Gauge::default());
         registry.register("requests", "Answers by family of the client and class of the status", requests.clone());
         registry.register_with_unit("sent", "Bytes of answers by family of the client", Unit::Bytes, sent.clone());
         let signing_failures = Counter::default();
@@ -45,7 +46,9 @@ impl Metrics {
         registry.register_with_unit("generation_age", age_help, Unit::Seconds, age.clone());
         let left_help = "Time until the end of the validity, negative after it";
         registry.register_with_unit("validity_left", left_help, Unit::Seconds, validity_left.clone());
-        Self { registry, requests, sent, signing_failures, serial, age, validity_left }
+        let key_help = "Time until the end of the signing subkey, and of what it signed";
+        registry.register_with_unit("signing_key_left", key_help, Unit::Seconds, key_left.clone());
+        Self { registry, requests, sent, signing_failures, serial, age, validity_left, key_left }
     }
 
     /// Counts a generation that could not be made.
@@ -63,11 +66,13 @@ impl Metrics {
 
 /// `/metrics`.
 pub(super) async fn show(StateOf(state): StateOf<Arc<State>>) -> Response {
-    let (metrics, edition) = (&state.metrics, state.current.load().edition);
+    let (metrics, snapshot) = (&state.metrics, state.current.load());
+    let edition = snapshot.edition;
     let now = Timestamp::from(SystemTime::now()).unix();
     metrics.serial.set(i64::try_from(edition.serial).unwrap_or(i64::MAX));
     metrics.age.set(now - edition.published.unix());
     metrics.validity_left.set(edition.expires.unix() - now);
+    metrics.key_left.set(snapshot.key_ends.map_or(i64::MAX, |end| end.unix() - now));
     let mut text = String::new();
     match encode(&mut text, &metrics.registry) {
         Ok(()) => ([(header::CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS))], text).into_response(),

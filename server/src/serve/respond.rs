@@ -22,6 +22,7 @@ use super::file::{Content, Opened};
 use super::object;
 use super::page;
 use super::route::Route;
+use crate::publish::RENEW;
 use crate::store::ObjectsError;
 
 /// `/healthz`: the server answers.
@@ -29,11 +30,14 @@ pub(super) async fn health() -> &'static str {
     "ok\n"
 }
 
-/// `/readyz`: whether what is published can be used.
+/// `/readyz`: whether what is published can be used. That the key which signs it ends soon is said besides.
 pub(super) async fn ready(StateOf(state): StateOf<Arc<State>>) -> Response {
-    let edition = state.current.load().edition;
-    let is_valid = Timestamp::from(SystemTime::now()) <= edition.expires;
-    if is_valid { (StatusCode::OK, "ok\n").into_response() } else { phrase(StatusCode::SERVICE_UNAVAILABLE) }
+    let (snapshot, now) = (state.current.load(), Timestamp::from(SystemTime::now()));
+    if now > snapshot.edition.expires {
+        return phrase(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    let warning = snapshot.key_ends_soon(now).map(|end| format!("warning: the signing subkey ends {end}; {RENEW}\n"));
+    (StatusCode::OK, format!("ok\n{}", warning.unwrap_or_default())).into_response()
 }
 
 /// A document that a request asks for by its plain name; `None` when something else is asked for.

@@ -9,6 +9,8 @@ use bytes::Bytes;
 use formats::certificate::Certificate;
 use formats::layout;
 use formats::streams::StreamsIndex;
+use formats::time::{Span, Timestamp};
+use formats::verified;
 use tokio::time::Instant;
 
 use super::conditional::Modified;
@@ -30,6 +32,8 @@ use crate::generation::{FileId, Generation};
 pub(super) struct Snapshot {
     pub(super) edition: Edition,
     pub(super) certificates: Vec<Certificate>,
+    /// The end of the validity of the key that signed the index, if it has one.
+    pub(super) key_ends: Option<Timestamp>,
     /// The pages for people that were asked for.
     pub(super) pages: page::Made,
     listing: OnceLock<Listing>,
@@ -67,11 +71,18 @@ impl Snapshot {
             // Each is there under the fingerprints of its subkeys, too.
             (layout::certificate(certificate.fingerprint().as_str()) == *path).then_some(certificate)
         };
-        let certificates = files.keys().filter(|path| path.starts_with("keys/")).filter_map(certificate).collect();
+        let certificates: Vec<Certificate> =
+            files.keys().filter(|path| path.starts_with("keys/")).filter_map(certificate).collect();
+        let signed = documents.get(layout::SIGNED_INDEX).and_then(|signed| signed.content.parts.first());
+        let issuers = signed.and_then(|signed| verified::claimed_issuers(signed).ok()).unwrap_or_default();
+        let end = |issuer: &String| {
+            certificates.iter().find_map(|certificate| certificate.validity_end(issuer, edition.published))
+        };
+        let key_ends = issuers.iter().filter_map(end).min();
         let old_signatures = HashMap::new();
         let (pages, listing) = (page::Made::default(), OnceLock::new());
         let (settled, modified) = (Instant::now(), SystemTime::from(edition.published).into());
-        Ok(Self { edition, certificates, pages, listing, documents, old_signatures, settled, modified })
+        Ok(Self { edition, certificates, key_ends, pages, listing, documents, old_signatures, settled, modified })
     }
 
     /// This generation as the one after `previous`.
@@ -87,6 +98,11 @@ impl Snapshot {
             self.settled = Instant::now() + SETTLING;
         }
         self
+    }
+
+    /// When the key that signed ends, if that is soon: until then it has to be renewed.
+    pub(super) fn key_ends_soon(&self, now: Timestamp) -> Option<Timestamp> {
+        self.key_ends.filter(|end| now + NOTICE > *end)
     }
 
     /// Whether the flip to this generation is over.
@@ -154,13 +170,14 @@ fn join(path: &str, products: Vec<String>, documents: &HashMap<String, Document>
 
 const SIGNATURE: &str = ".asc";
 
+/// How long before its end a signing key is spoken of.
+const NOTICE: Span = Span::from_days(30);
+
 /// Longer than a stock template takes between an index and its signature, failed attempts over TLS included.
 const SETTLING: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
-    use formats::time::Timestamp;
-
     use super::*;
 
     fn snapshot(documents: &[(&str, &str)]) -> Snapshot {
@@ -170,6 +187,7 @@ mod tests {
         Snapshot {
             edition: Edition { serial: 1, published: now, expires: now },
             certificates: vec![],
+            key_ends: None,
             pages: page::Made::default(),
             listing: OnceLock::new(),
             documents: documents.collect(),

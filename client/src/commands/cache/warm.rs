@@ -1,11 +1,13 @@
 //! `rootcellar cache warm`
 
+use std::collections::BTreeSet;
+
 use formats::image::ImageQuery;
 use serde::Serialize;
 use terminal::{Advice as _, ExitStatus, OutputFormat};
 
 use super::prune;
-use crate::acquire::{Policy, Source};
+use crate::acquire::{AcquireError, Policy, Source};
 use crate::cache::CachedBuild;
 use crate::commands::{CommandError, ImageSpec, SourceArgs};
 use crate::config::Config;
@@ -40,6 +42,8 @@ struct Warming<'a> {
     context: &'a Context,
     rows: Vec<Row>,
     status: ExitStatus,
+    /// The servers that gave no answer, by their keys: none is waited for a second time.
+    silent: BTreeSet<String>,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandError> {
@@ -54,9 +58,17 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitStatus, CommandE
     if wanted.is_empty() {
         context.printer.say("No image of these servers is in the cache");
     }
-    let mut warming = Warming { context, rows: Vec::new(), status: ExitStatus::Done };
+    let mut warming = Warming { context, rows: Vec::new(), status: ExitStatus::Done, silent: BTreeSet::new() };
     for (origin, query) in wanted {
-        let warmed = args.source.with(context, origin, |source| warm(source, &query));
+        let (key, server) = (origin.key(), origin.url.to_string());
+        let warmed = if warming.silent.contains(&key) {
+            Err(CommandError::Silent { server })
+        } else {
+            args.source.with(context, origin, |source| warm(source, &query))
+        };
+        if matches!(&warmed, Err(CommandError::Acquire(AcquireError::Repository(error))) if error.is_silence()) {
+            warming.silent.insert(key);
+        }
         warming.note(&query, warmed);
     }
     if context.format == OutputFormat::Json {

@@ -11,6 +11,8 @@ pub(crate) struct Shared {
     pub(crate) files: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
     pub(crate) requests: Arc<Mutex<Vec<Request>>>,
     pub(crate) fault: Arc<Mutex<Option<Fault>>>,
+    /// What a request must say of who asks: the value of its `Authorization`.
+    pub(crate) login: Arc<Mutex<Option<&'static str>>>,
 }
 
 /// What was asked for.
@@ -19,6 +21,8 @@ pub(crate) struct Request {
     pub(crate) path: String,
     /// From which byte on.
     pub(crate) from: Option<usize>,
+    /// Who asks.
+    pub(crate) login: Option<String>,
 }
 
 /// What the server does wrong, for files whose path ends like this.
@@ -41,7 +45,9 @@ pub(crate) fn answer(stream: impl Read + Write, shared: &Shared) {
         }
         shared.requests.lock().unwrap().push(request.clone());
         let content = shared.files.lock().unwrap().get(&request.path).cloned();
+        let is_known = shared.login.lock().unwrap().is_none_or(|login| request.login.as_deref() == Some(login));
         let (status, content) = match (content, request.from) {
+            _ if !is_known => ("401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"".to_owned(), Vec::new()),
             (None, _) => ("404 Not Found".to_owned(), Vec::new()),
             (Some(content), Some(from)) if from < content.len() => {
                 let range = format!("bytes {from}-{}/{}", content.len() - 1, content.len());
@@ -87,7 +93,10 @@ fn read(reader: &mut BufReader<impl Read>) -> Option<Request> {
         }
     }
     let path = lines.first()?.split(' ').nth(1).unwrap_or("/").trim_start_matches('/').to_owned();
-    let range =
-        lines.iter().find_map(|line| line.to_ascii_lowercase().strip_prefix("range: bytes=").map(str::to_owned));
-    Some(Request { path, from: range.and_then(|range| range.trim_end_matches('-').parse().ok()) })
+    let value = |name: &str| {
+        let mut fields = lines.iter().filter_map(|line| line.split_once(": "));
+        fields.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
+    };
+    let from = value("range").and_then(|range| range.strip_prefix("bytes=")?.trim_end_matches('-').parse().ok());
+    Some(Request { path, from, login: value("authorization") })
 }
