@@ -43,6 +43,20 @@ fn both_templates_leave_the_same_configuration() {
     assert_eq!(without_header(&ours), without_header(&theirs));
 }
 
+#[test]
+fn a_list_that_lxc_create_shows_leaves_no_container() {
+    need!(root, "lxc-create", "unshare");
+    let (_directory, build) = fake_build("debian/bookworm/amd64/default", "20261123_0522");
+    let server = TestServer::publishing(&[&build]);
+    let host = TestHost::trusting(&server);
+    let outcome = create(&host, &server, "list").arg("--list").run();
+    outcome.fails_with(1, "Failed to create container list");
+    let rows = "\n---\nDIST             RELEASE     ARCH   VARIANT  BUILD         \n---\n\
+                debian           bookworm    amd64  default  20261123_0522 \n---\n";
+    assert!(outcome.stdout().ends_with(rows), "{outcome:?}");
+    assert_eq!(host.container_names(), [] as [&str; 0]);
+}
+
 /// liblxc writes the path and the digest of the template into the first lines.
 fn without_header(config: &str) -> String {
     config
