@@ -107,6 +107,26 @@ fn a_container_of_root_with_mapped_ids_is_filled_in_its_namespace_and_runs() {
 }
 
 #[test]
+fn a_container_of_a_plain_user_is_filled_in_its_namespace_and_runs() {
+    under_each_lxc(|host| {
+        let name = host.name("plain");
+        host.sh(PLAIN_USER).succeeds();
+        let image = format!("runuser -l ana -c 'lxc-create -t download -n {name} -- {IMAGE}'");
+        assert!(host.sh(&image).succeeds().contains("Unpacking the rootfs\n"));
+        let owners = format!("cd /home/ana/.local/share/lxc/{name}; stat -c '%U %a' config; stat -c %u rootfs/bin");
+        let first = host.sh("sed -n 's/ana:\\(.*\\):.*/\\1/p' /etc/subuid").succeeds();
+        assert_eq!(host.sh(&owners).succeeds(), format!("ana 640\n{first}"));
+        // As in a login session, in a control group of the user's own.
+        host.sh(&format!(
+            "group=/sys/fs/cgroup/{name}; mkdir $group; chown ana $group $group/cgroup.procs; echo $$ >$group/cgroup.procs\n\
+             runuser -l ana -c 'lxc-start -n {name} && lxc-attach -n {name} -- hostname && lxc-destroy -f -n {name}'"
+        ))
+        .succeeds();
+        assert_eq!(host.sh("ls /home/ana/.local/share/lxc").succeeds(), "");
+    });
+}
+
+#[test]
 fn containers_of_our_own_command_run_under_lxc_and_by_our_runtime() {
     under_each_lxc(|host| {
         let name = host.name("own");
@@ -164,6 +184,24 @@ fn the_doctor_looks_at_every_option_of_the_kernel_that_lxc_checkconfig_looks_at(
     });
 }
 
+#[test]
+fn the_doctor_knows_which_control_groups_each_lxc_runs_under_and_brings_them() {
+    under_each_lxc(|host| {
+        host.sh(HYBRID).succeeds();
+        let said = host.sh("rootcellar doctor --format json || [ $? = 1 ]").succeeds();
+        let checks: serde_json::Value = serde_json::from_str(&said).unwrap();
+        let check = checks.as_array().unwrap().iter().find(|check| check["name"] == "control groups v1").unwrap();
+        let is_version_1_known = !host.sh("lxc-create --version").succeeds().starts_with("7.");
+        assert_eq!(check["found"] == "no hierarchy systemd, freezer", is_version_1_known, "{check}");
+        if !is_version_1_known {
+            let name = host.name("fixed");
+            create(host, "download", &name);
+            host.sh(check["fix"].as_str().unwrap()).succeeds();
+            runs_and_ends(host, &name);
+        }
+    });
+}
+
 /// `lxc-create` with a template and further options; gives what the template said.
 fn create(host: &LxcHost, template: &str, name: &str) -> String {
     let server = host.server.host_and_port();
@@ -198,3 +236,14 @@ const EVERY_KIND_OF_LINE: &str = "# of this host\\nlxc.net.0.type = veth\\nlxc.n
 /// Has the kernel's configuration say that it has none of them.
 const WITHOUT_OPTIONS: &str = "echo CONFIG_SMP=y >/boot/config-$(uname -r)
 if [ -e /proc/config.gz ]; then gzip -k /boot/config-*; mount --bind /boot/config-*.gz /proc/config.gz; fi";
+/// A mount of version 2 that is not the host's own.
+const HYBRID: &str = "umount /sys/fs/cgroup
+mount -t tmpfs tmpfs /sys/fs/cgroup
+mkdir /sys/fs/cgroup/unified
+mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified";
+const PLAIN_USER: &str = "useradd -m -s /bin/sh ana
+chmod 755 /home/ana
+ids=$(sed -n 's/^ana:\\([0-9]*\\):\\([0-9]*\\)$/\\1 \\2/p' /etc/subuid)
+runuser -l ana -c 'mkdir -p .config/lxc'
+printf '%s\\n' lxc.idmap=\"u 0 $ids\" lxc.idmap=\"g 0 $ids\" lxc.net.0.type=empty lxc.apparmor.profile=unconfined \
+    >/home/ana/.config/lxc/default.conf";

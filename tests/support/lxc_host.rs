@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::image::busybox_build;
 use super::machine::{Machine, debian_tree};
 use super::program::{self, Outcome};
-use super::user::remove_monitor_groups;
+use super::user::{hierarchies, remove_control_group, remove_monitor_groups};
 use super::{TestServer, need};
 
 /// Releases of Debian, and what the version of their LXC begins with.
 const RELEASES: [(&str, &str); 2] = [("trixie", "6."), ("forky", "7.")];
 
-/// Whether this machine can run another LXC than its own; if not, that is said as a skip.
+/// Holds a promise on a host of each release. What this machine cannot run, or its mirror has not got, is said as a skip.
 pub(crate) fn under_each_lxc(promise: impl Fn(&LxcHost)) {
     need!(root, "busybox", "ip", "mmdebstrap", "nsenter", "setpriv", "unshare");
     if std::env::var_os("ROOTCELLAR_TEST_NETWORK").is_none() {
@@ -85,6 +85,9 @@ impl Drop for LxcHost {
             let _ = self.sh("for name in $(ls -r /var/lib/lxc); do lxc-destroy -f -n $name || :; done");
         }
         remove_monitor_groups(&self.prefix);
+        for hierarchy in hierarchies() {
+            remove_control_group(&hierarchy.join(self.name("plain")));
+        }
     }
 }
 

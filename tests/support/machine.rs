@@ -133,7 +133,7 @@ pub(crate) fn debian_tree(suite: &str, packages: &str) -> Option<PathBuf> {
         .arg(&new)
         .run();
     if let Some(reason) = unavailable(&outcome.stderr()) {
-        testkit::skip(format_args!("the mirror has no such {suite}: {reason}"));
+        testkit::skip(format_args!("no tree of {suite} can be had: {reason}"));
         return None;
     }
     outcome.succeeds();

@@ -21,6 +21,8 @@ mount -t overlay overlay -o "lowerdir=$tree,upperdir=$scratch/upper,workdir=$scr
 mount -t proc proc "$root/proc"
 mount -t sysfs sysfs "$root/sys"
 mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
+# LXC makes the groups of containers where the first process is: at the top, as on a machine.
+echo $$ >"$root/sys/fs/cgroup/cgroup.procs"
 mount --rbind /dev "$root/dev"
 for directory in run tmp "$memory"; do
     mount -t tmpfs tmpfs "$root/$directory"
