@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::image::busybox_build;
 use super::machine::{Machine, debian_tree};
 use super::program::{self, Outcome};
-use super::user::{hierarchies, remove_control_group, remove_monitor_groups};
+use super::user::{hierarchies, remove_control_group};
 use super::{TestServer, need};
 
 /// Releases of Debian, and what the version of their LXC begins with.
@@ -80,13 +80,18 @@ impl LxcHost {
 }
 
 impl Drop for LxcHost {
+    /// What LXC leaves behind of control groups goes, too.
     fn drop(&mut self) {
         if self.machine.is_up() {
             let _ = self.sh("for name in $(ls -r /var/lib/lxc); do lxc-destroy -f -n $name || :; done");
         }
-        remove_monitor_groups(&self.prefix);
+        self.machine.end();
         for hierarchy in hierarchies() {
-            remove_control_group(&hierarchy.join(self.name("plain")));
+            for entry in std::fs::read_dir(&hierarchy).into_iter().flatten().flatten() {
+                if entry.file_name().to_str().is_some_and(|name| name.contains(&self.prefix)) {
+                    remove_control_group(&entry.path());
+                }
+            }
         }
     }
 }
@@ -95,10 +100,10 @@ static HOSTS: AtomicU32 = AtomicU32::new(0);
 
 /// wget, xz and rsync are what the stock template and LXC's copies call, uidmap what mapped ids need.
 const PACKAGES: &str = "lxc,python3-lxc,rsync,uidmap,wget,xz-utils";
-/// Gives out addresses, at once.
-const DHCP: &str = "exec dnsmasq --keep-in-foreground --conf-file=/dev/null --user=root --port=0 --interface=lxcbr0 \
+/// Gives out addresses, at once. It is not the first process: it changes its rights, so its parent's end would not end it.
+const DHCP: &str = "dnsmasq --keep-in-foreground --conf-file=/dev/null --user=root --port=0 --interface=lxcbr0 \
                      --bind-interfaces --dhcp-authoritative --no-ping --dhcp-range=10.0.3.10,10.0.3.60 \
-                     --dhcp-leasefile=/run/lxc-test.leases --pid-file=/run/lxc-test.pid";
+                     --dhcp-leasefile=/run/lxc-test.leases --pid-file=/run/lxc-test.pid & wait";
 /// The last line is for hosts with AppArmor, which has not seen this LXC's profiles.
 const DEFAULT_CONF: &str = "lxc.net.0.type = veth\\nlxc.net.0.link = lxcbr0\\nlxc.net.0.flags = up\\n\
                             lxc.apparmor.profile = unconfined\\n";

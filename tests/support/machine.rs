@@ -94,6 +94,17 @@ impl Machine {
         self.first_process().is_some()
     }
 
+    /// Ends every process on it, and waits until the last one has.
+    pub(crate) fn end(&mut self) {
+        let ended = match self.first_process() {
+            Some(process) => Program::new("kill").args(["-KILL", &process]).run().is_success(),
+            None => self.namespaces.kill().is_ok(),
+        };
+        if ended {
+            let _ = self.namespaces.wait();
+        }
+    }
+
     fn first_process(&self) -> Option<String> {
         let id = self.namespaces.id();
         let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
@@ -107,8 +118,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        let _ = self.namespaces.kill();
-        let _ = self.namespaces.wait();
+        self.end();
     }
 }
 
