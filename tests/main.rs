@@ -16,6 +16,7 @@ mod incus;
 mod key_change;
 mod killed_create;
 mod lxc_api;
+mod lxc_versions;
 mod names;
 mod nginx;
 mod python_lxc;

@@ -4,6 +4,8 @@ pub(crate) mod container;
 pub(crate) mod host;
 pub(crate) mod image;
 pub(crate) mod incus;
+pub(crate) mod lxc_host;
+pub(crate) mod machine;
 pub(crate) mod mirror;
 pub(crate) mod network;
 pub(crate) mod program;

@@ -35,9 +35,11 @@ fn a_list_and_a_help_that_lxc_create_asks_for_leave_no_container() {
     let (_directory, build) = fake_build("debian/bookworm/amd64/default", "20261123_0522");
     let server = TestServer::publishing(&[&build]);
     let host = TestHost::trusting(&server);
-    for (option, words) in [("--list", "bookworm"), ("--help", "--dist"), ("-l", "bookworm")] {
+    let rows = "\n---\nDIST             RELEASE     ARCH   VARIANT  BUILD         \n---\n\
+                debian           bookworm    amd64  default  20261123_0522 \n---\n";
+    for (option, words) in [("--list", rows), ("--help", "--dist"), ("-l", rows)] {
         let listed = create(&host, &server, "listed").arg(option).run();
-        listed.fails_with(1, "Failed to create container");
+        listed.fails_with(1, "Failed to create container listed");
         assert!(listed.stdout().contains(words), "{option}: {listed:?}");
         assert_eq!(host.container_names(), [] as [&str; 0], "{option}");
     }

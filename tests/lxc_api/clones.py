@@ -37,8 +37,8 @@ run(site, "cat", "/of-base", "/of-web")
 run(site, "sh", "-c", "[ $(cat /etc/hostname) = " + site_name + " ]")
 assert site.shutdown(30)
 
-# What a clone changed is not in its base.
-assert base.start()
+# What a clone changed is not in its base. Once it has an address, its init takes signals.
+assert base.start() and base.get_ips(family="inet", timeout=30)
 run(base, "sh", "-c", "[ -e /of-base ] && [ ! -e /of-web ]")
 assert base.shutdown(30)
 

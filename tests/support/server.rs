@@ -43,6 +43,19 @@ impl TestServer {
         command(self.data.path()).args(args).run()
     }
 
+    /// Publishes another build, and waits until it is served.
+    pub(crate) fn publish(&self, build: &Path) {
+        let generations = || self.log().matches("Serving a new generation").count();
+        let before = generations();
+        self.command(&["import", build.to_str().unwrap()]).succeeds();
+        self.command(&["publish"]).succeeds();
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while generations() == before {
+            assert!(Instant::now() < deadline, "it is not served after a minute:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// The fingerprint of the repository certificate.
     pub(crate) fn fingerprint(&self) -> String {
         self.key("repository")

@@ -155,13 +155,12 @@ impl<'a> Installation<'a> {
         let failed = |source| BootstrapError::Unpack { name: name.clone(), source };
         let (_, list) = unpack_listed(package.data()?, self.target.root, &self.options).map_err(failed)?;
         for file in list.iter().filter(|file| !file.is_directory) {
-            let path = real_path(&file.path);
             let shown = || String::from_utf8_lossy(&file.path).into_owned();
             let refuse = |reason| Err(BootstrapError::NotCarried { package: name.clone(), reason });
-            if overrides.contains(&path) {
+            if overrides.contains(&file.path) {
                 return refuse(format!("a script diverted `{}` or changed its owner", shown()));
             }
-            if let Some(owner) = self.owners.insert(path, name.clone()) {
+            if let Some(owner) = self.owners.insert(real_path(&file.path), name.clone()) {
                 return refuse(format!("`{}` is also in `{owner}`", shown()));
             }
         }
@@ -176,10 +175,7 @@ impl<'a> Installation<'a> {
             if !self.root.exists(&path)? {
                 continue;
             }
-            let text = self.root.read(&path, OVERRIDE_BYTES)?;
-            // A diversion is three lines: from, to, by whom. An override ends in its path.
-            let words = text.split(|byte| matches!(byte, b'\n' | b' ')).filter_map(|word| word.strip_prefix(b"/"));
-            paths.extend(words.map(real_path));
+            paths.extend(overridden(&self.root.read(&path, OVERRIDE_BYTES)?));
         }
         Ok(paths)
     }
@@ -205,6 +201,14 @@ impl<'a> Installation<'a> {
 
 fn names(packages: &[(Control, Vec<Listed>)]) -> Vec<String> {
     packages.iter().map(|(control, _)| control.database_name()).collect()
+}
+
+/// The paths in dpkg's list of diversions or of overrides. dpkg compares them letter by letter: scripts of trixie divert
+/// `/lib/…` to save what their package brings in `/usr/lib/…`, which is unpacked as ever.
+fn overridden(list: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    // A diversion is three lines: from, to, by whom. An override ends in its path.
+    let words = list.split(|byte| matches!(byte, b'\n' | b' '));
+    words.filter_map(|word| word.strip_prefix(b"/")).map(<[u8]>::to_vec)
 }
 
 /// One path for what merged directories give two names: `bin/sh` and `usr/bin/sh`.
@@ -302,6 +306,14 @@ mod tests {
         assert_eq!(needed(&all, ["adduser"].into_iter()), expected);
         assert_eq!(needed(&all, ["semanage"].into_iter()), expected);
         assert!(needed(&all, ["libc6"].into_iter()).is_empty());
+    }
+
+    #[test]
+    fn a_diversion_is_of_the_very_path_that_it_names() {
+        let diversions = b"/lib/libhistory.so.8\n/lib/libhistory.so.8.usr-is-merged\nlibreadline8t64\n";
+        let expected: [&[u8]; 2] = [b"lib/libhistory.so.8", b"lib/libhistory.so.8.usr-is-merged"];
+        assert_eq!(overridden(diversions).collect::<Vec<_>>(), expected);
+        assert_eq!(overridden(b"root crontab 2755 /usr/bin/crontab\n").collect::<Vec<_>>(), [b"usr/bin/crontab"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use clap::ValueEnum;
 use formats::compat::{CompatLevel, Mode};
+use formats::lxc_config::LxcConfig;
 use formats::metadata::{LxcMetadata, MemberKind};
 use serde::{Deserialize, Serialize};
 
@@ -151,9 +152,21 @@ fn of_config(metadata: &LxcMetadata) -> Vec<Finding> {
         metadata.relevant(MemberKind::Config, *mode, *level).is_none_or(|content| content.trim().is_empty())
     };
     let missing = editions.filter(is_missing);
-    missing
-        .map(|(mode, level)| Finding::new(Lint::Config, format!("none for mode {mode}, compat level {level}")))
-        .collect()
+    let missing =
+        missing.map(|(mode, level)| Finding::new(Lint::Config, format!("none for mode {mode}, compat level {level}")));
+    missing.chain(Mode::ALL.into_iter().filter_map(|mode| of_first_version(metadata, mode))).collect()
+}
+
+/// LXC 7 has the compat level of LXC 4, and does not load what sets control groups of version 1, which the others ignore
+/// where there is none (pull request 4671 of lxc/lxc).
+fn of_first_version(metadata: &LxcMetadata, mode: Mode) -> Option<Finding> {
+    let config = LxcConfig::parse(metadata.relevant(MemberKind::Config, mode, CompatLevel::NEWEST)?);
+    let is_gone = |key: &str| {
+        let below = key.strip_prefix("lxc.cgroup.").and_then(|key| key.split('.').next());
+        below.is_some_and(|name| !["dir", "relative"].contains(&name))
+    };
+    let (key, _) = config.items().find(|(key, _)| is_gone(key))?;
+    Some(Finding::new(Lint::Config, format!("`{key}` for mode {mode}, with which LXC 7 makes no container")))
 }
 
 /// The name and the name servers of the machine that builds.
@@ -335,6 +348,19 @@ mod tests {
         let findings = of_config(&blank);
         assert_eq!(findings.len(), 2);
         assert_eq!(findings[0].to_string(), "config: none for mode system, compat level 4");
+    }
+
+    #[test]
+    fn control_groups_of_version_1_are_only_for_versions_of_lxc_that_have_them() {
+        let mut old = metadata();
+        old.set(MemberKind::Config, None, Some(CompatLevel::NEW_KEYS), "lxc.cgroup.devices.deny = a\n".to_owned());
+        old.set(MemberKind::Config, None, None, "lxc.cgroup.dir = x\nlxc.cgroup2.devices.deny = a\n".to_owned());
+        assert_eq!(of_config(&old), []);
+        old.set(MemberKind::Config, None, None, "lxc.cgroup.devices.deny = a\n".to_owned());
+        let found = of_config(&old).iter().map(ToString::to_string).collect::<Vec<_>>();
+        let of =
+            |mode| format!("config: `lxc.cgroup.devices.deny` for mode {mode}, with which LXC 7 makes no container");
+        assert_eq!(found, [of("system"), of("user")]);
     }
 
     #[test]

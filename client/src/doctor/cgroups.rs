@@ -1,5 +1,7 @@
 //! The control groups: controllers, and the hierarchies of version 1.
 
+use std::process::Command;
+
 use super::options::rebuild;
 use super::{Check, Machine, Verdict};
 use crate::runtime::hierarchy::Hierarchies;
@@ -7,7 +9,7 @@ use crate::runtime::hierarchy::Hierarchies;
 pub(super) fn checks(machine: &Machine) -> Vec<Check> {
     let hierarchies = Hierarchies::parse(&machine.read("proc/self/mountinfo").unwrap_or_default());
     let mut checks = vec![controllers(machine, &hierarchies)];
-    checks.extend(first_version(&hierarchies));
+    checks.extend(first_version(machine, &hierarchies, lxc_release(machine)));
     checks
 }
 
@@ -74,12 +76,21 @@ fn with_argument(machine: &Machine, argument: &str) -> String {
     format!("{change} && reboot")
 }
 
-/// LXC wants two hierarchies of version 1 wherever version 2 is not the host's own, at `/sys/fs/cgroup`.
-fn first_version(hierarchies: &Hierarchies) -> Option<Check> {
+/// LXC wants two hierarchies of version 1 wherever version 2 is not the host's own, at `/sys/fs/cgroup`; from LXC 7 on it
+/// wants it to be (pull request 4671 of lxc/lxc).
+fn first_version(machine: &Machine, hierarchies: &Hierarchies, lxc: Option<u32>) -> Option<Check> {
     let name = "control groups v1";
     let is_own = hierarchies.unified().is_some_and(|unified| unified.base == *"/sys/fs/cgroup");
     if is_own || hierarchies.iter().count() == 0 {
         return None;
+    }
+    if lxc.is_some_and(|lxc| lxc >= WITH_VERSION_2_ALONE) {
+        let fix = if machine.exists("run/systemd/system") {
+            with_argument(machine, "systemd.unified_cgroup_hierarchy=1")
+        } else {
+            "umount -R /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup".to_owned()
+        };
+        return Some(Check::new(name, Verdict::Advised, "LXC has no use for them since LXC 7, and runs nothing", fix));
     }
     let wanted = [("name=systemd", "systemd", "none,name=systemd"), ("freezer", "freezer", "freezer")];
     let missing = wanted.into_iter().filter(|(controller, ..)| hierarchies.controller(controller).is_none());
@@ -91,11 +102,19 @@ fn first_version(hierarchies: &Hierarchies) -> Option<Check> {
     Some(Check::new(name, Verdict::Advised, format!("no hierarchy {}", names.join(", ")), fixes.join(" && ")))
 }
 
+/// The first number of its version.
+fn lxc_release(machine: &Machine) -> Option<u32> {
+    let output = Command::new(machine.program("lxc-start")?).arg("--version").output().ok()?;
+    let version = String::from_utf8(output.stdout).ok()?;
+    version.split('.').next()?.parse().ok()
+}
+
 fn mount(directory: &str, options: &str) -> String {
     let path = format!("/sys/fs/cgroup/{directory}");
     format!("mkdir -p {path} && mount -t cgroup -o {options} cgroup {path}")
 }
 
+const WITH_VERSION_2_ALONE: u32 = 7;
 const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 
 #[cfg(test)]
@@ -173,5 +192,16 @@ mod tests {
         let whole = of(&[("proc/self/mountinfo", &format!("{FIRST}{more}"))]);
         assert_eq!(verdict(&whole, "control groups v1"), Verdict::Ok);
         assert!(of(&[UNIFIED]).iter().all(|check| check.name != "control groups v1"));
+    }
+    #[test]
+    fn lxc_7_wants_version_2_and_nothing_else() {
+        let (_directory, machine) = machine(0, &[("run/systemd/system/x", ""), ("usr/sbin/grubby", "")]);
+        let said = |mounts, lxc| first_version(&machine, &Hierarchies::parse(mounts), Some(lxc));
+        assert_eq!(said(FIRST, 6).unwrap().found, "no hierarchy systemd, freezer");
+        assert_eq!(
+            said(FIRST, 7).unwrap().fix.as_deref(),
+            Some("grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1 && reboot")
+        );
+        assert!(said(UNIFIED.1, 7).is_none());
     }
 }

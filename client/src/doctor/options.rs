@@ -79,7 +79,7 @@ fn unreadable(name: &'static str, machine: &Machine) -> Check {
 const PACKED: &str = "proc/config.gz";
 /// Those without which lxc-checkconfig sees no containers at all.
 const REQUIRED: [&str; 3] = ["NAMESPACES", "IPC_NS", "PID_NS"];
-/// Those of lxc-checkconfig(1) (lxc 5.0.2, `src/lxc/cmd/lxc-checkconfig.in`) for kernels that are new enough. The last four
+/// Those of lxc-checkconfig(1) (lxc 5.0 to 7.0, `src/lxc/cmd/lxc-checkconfig.in`) for kernels that are new enough. The last four
 /// our runtime uses besides: terminals, filters of system calls, shared trees, networks of plain users.
 const OPTIONS: [&str; 35] = [
     "NAMESPACES",

@@ -109,7 +109,7 @@ impl TransferError {
             | Self::Connect { url, .. }
             | Self::Redirect { url, .. }
             | Self::Interrupted { url, .. } => Some(url),
-            Self::NoSpace { .. } | Self::Storage { .. } => None,
+            Self::Client(_) | Self::NoSpace { .. } | Self::Storage { .. } => None,
         }
     }
 
