@@ -25,7 +25,7 @@ ensure_packages $build_packages
 # The peers, and rsync, with which LXC copies. Without one of them its tests are skipped, visibly.
 # shellcheck disable=SC2086
 ensure_packages $builder_packages acl attr bsdutils btrfs-progs busybox-static chromium curl debootstrap dirmngr faketime fonts-dejavu-core gnupg gpgv iproute2 \
-    libcap2-bin lxc lxc-dev lxc-templates python3-lxc qemu-user-static rsync systemd-container uidmap wget xfsprogs xz-utils || skip "tests of the peers that are missing"
+    libcap2-bin lxc lxc-dev lxc-templates python3-lxc qemu-user-static rsync strace systemd-container uidmap wget xfsprogs xz-utils || skip "tests of the peers that are missing"
 ensure_packages radosgw ceph-mon ceph-osd ceph-common || skip "tests of builds in an object store"
 ensure_packages postgresql || skip "tests of the operations database in PostgreSQL"
 ensure_packages fish man-db zsh || skip "tests of the completions of other shells, and of the pages"

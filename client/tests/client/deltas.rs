@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::time::Duration;
 
 use archive::xz::{DecodeLimits, Decoder};
 use formats::record::BuildFile;
@@ -182,20 +181,4 @@ fn the_template_says_what_the_stock_one_says_of_a_whole_download() {
     assert_eq!(lines, expected);
     assert_eq!((server.requests(ROOTFS), server.requests(DELTA)), (1, 1));
     assert_eq!(fs::read_to_string(host.at("begun/p1/rootfs/srv/version")).unwrap(), "new");
-}
-
-#[test]
-fn an_update_killed_at_any_moment_is_healed_by_the_next_one() {
-    let content = delta(&tar(&old()), &tar(&new()));
-    for milliseconds in [0, 20, 40, 60, 90] {
-        let (server, host) = world(content.clone(), "fetch debian/12");
-        let mut child = host.rootcellar("-q fetch debian/12").spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(milliseconds));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        host.run("fetch debian/12").succeeds();
-        host.run("cache verify").succeeds();
-        assert_eq!(server.requests(ROOTFS), 1, "after {milliseconds} ms");
-        assert!(host.run("fetch debian/12 --offline").succeeds().stdout.contains(&new().record().serial.to_string()));
-    }
 }

@@ -10,6 +10,7 @@ mod doctor;
 mod full_disk;
 mod hostile_images;
 mod killed;
+mod killed_anywhere;
 mod logins;
 mod manual;
 mod many_images;

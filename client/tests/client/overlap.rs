@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::Duration;
 
 use formats::record::BuildFile;
 use testkit::FakeImage;
@@ -59,26 +58,6 @@ fn another_sound_rootfs_of_the_same_size_is_unpacked_by_nobody() {
     let host = Host::trusting(&server);
     assert_eq!(host.rootcellar("create web1 debian/12").output().unwrap().status.code(), Some(1));
     nothing_is_visible(&host);
-}
-
-#[test]
-fn a_create_killed_at_any_moment_is_healed_by_the_next_one() {
-    if !is_root() {
-        return;
-    }
-    let server = Server::publishing(&[image()]);
-    for milliseconds in [0, 20, 40, 60, 90, 140] {
-        let host = Host::trusting(&server);
-        let mut child = host.rootcellar("-q create web1 debian/12").spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(milliseconds));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        if !host.at("containers/web1").exists() {
-            host.run("create web1 debian/12").succeeds();
-        }
-        assert_eq!(fs::metadata(host.at("containers/web1/rootfs/srv/noise")).unwrap().len(), 2 << 20);
-        host.run("cache verify").succeeds();
-    }
 }
 
 #[test]

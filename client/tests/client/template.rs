@@ -5,7 +5,6 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
 use testkit::FakeImage;
 
@@ -225,31 +224,4 @@ fn a_person_at_a_terminal_chooses_among_variants_and_a_script_answers_three_ques
         assert_eq!(said.stdout.contains("amd64  cloud "), is_person, "{}", said.stdout);
         assert_eq!(host.at(&format!("begun/{name}/rootfs/etc/cloud")).exists(), name == "chosen", "{}", said.stdout);
     }
-}
-
-#[test]
-fn a_killed_template_leaves_the_configuration_as_it_was_or_as_it_will_be() {
-    if !is_root() {
-        return;
-    }
-    let server = Server::publishing(&[bookworm().file("usr/large", vec![7; 4 << 20])]);
-    let host = Host::trusting(&server);
-    begun(&host, "p1", BEGUN);
-    let before = fs::read_to_string(host.at("begun/p1/config")).unwrap();
-    for milliseconds in [10, 30, 50, 70, 90, 120, 160] {
-        let _ = fs::remove_dir_all(host.at("begun/p1"));
-        begun(&host, "p1", BEGUN);
-        let mut command = host.template();
-        let mut child = command.args(arguments(&host, "p1", IMAGE)).stdout(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(milliseconds));
-        child.kill().unwrap();
-        let has_ended_well = child.wait().unwrap().success();
-        let after = fs::read_to_string(host.at("begun/p1/config")).unwrap();
-        assert!(after == before || after.contains("lxc.uts.name = p1\n"), "{after}");
-        assert!(!has_ended_well || after != before);
-        assert_eq!(fs::metadata(host.at("begun/p1/config")).unwrap().permissions().mode() & 0o777, 0o640);
-    }
-    let _ = fs::remove_dir_all(host.at("begun/p1"));
-    begun(&host, "p1", BEGUN);
-    fill(&host, "p1", IMAGE).succeeds();
 }
