@@ -1,6 +1,7 @@
 //! Running programs and judging what they did.
 
 use std::ffi::OsStr;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -17,7 +18,9 @@ impl Program {
 
     /// Any program, by name or path.
     pub(crate) fn new(name: impl AsRef<OsStr>) -> Self {
-        let mut command = Command::new(name);
+        let name = name.as_ref();
+        let mut command = Command::new(found(Path::new(name)).as_deref().unwrap_or(name.as_ref()));
+        command.arg0(name);
         command.stdin(Stdio::null());
         Self { command }
     }
@@ -117,7 +120,12 @@ pub(crate) fn is_installed(name: &str) -> bool {
         "python3-lxc" => return Path::new("/usr/lib/python3/dist-packages/lxc").exists(),
         _ => {}
     }
+    found(Path::new(name)).is_some()
+}
+
+/// Where a program of this name is. A plain user's search path may lack the directories for administrators.
+fn found(name: &Path) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let standard = ["/usr/sbin", "/sbin", "/usr/bin"].map(PathBuf::from);
-    std::env::split_paths(&path).chain(standard).any(|directory| directory.join(name).is_file())
+    std::env::split_paths(&path).chain(standard).map(|directory| directory.join(name)).find(|path| path.is_file())
 }

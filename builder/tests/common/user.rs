@@ -26,6 +26,9 @@ impl User {
 
     /// The same, with other options of useradd.
     pub(crate) fn with(options: &[&str]) -> Option<Self> {
+        if !super::is_root() {
+            return None;
+        }
         for (program, package) in [("useradd", "passwd"), ("newuidmap", "uidmap")] {
             if !["/usr/sbin", "/usr/bin"].iter().any(|directory| Path::new(directory).join(program).exists()) {
                 testkit::skip(format_args!("no {program}: install the package `{package}`"));
