@@ -70,3 +70,14 @@ impl TestHost {
         self.directory.path().join(name)
     }
 }
+
+impl Drop for TestHost {
+    /// What a plain user's containers consist of belongs to subordinate ids: only `destroy` removes it.
+    fn drop(&mut self) {
+        if !rustix::process::geteuid().is_root() {
+            for name in self.container_names() {
+                let _ = self.rootcellar().args(["destroy", &name]).run();
+            }
+        }
+    }
+}
